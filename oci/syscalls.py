@@ -1,0 +1,485 @@
+"""The one door to the kernel: a short function for each system call that Python's `os` does not offer.
+
+Every function here does one call, names its constants as the kernel headers do, and reports failure as an
+`OSError` that carries the operand. Policy, retries and sequences of calls belong to the callers. Nothing else
+in Coracle calls libc (libseccomp, a library with an interface of its own, is bound in `oci.seccomp`).
+
+Why not `os.unshare` and friends: they exist only from Python 3.12 on, and Coracle runs on 3.11.
+
+The module is imported by the launcher before it is frozen, so every symbol is looked up at import time: a
+container's init process runs inside a foreign root filesystem and must never load anything (design, 3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+# PyDLL keeps the interpreter lock held during the call. That is required for clone3 (the child must own the lock)
+# and cheaper for calls that never block. CDLL releases it, for calls that may.
+_py: Final = ctypes.PyDLL(None, use_errno=True)
+_c: Final = ctypes.CDLL(None, use_errno=True)
+
+EBADF_FD: Final = -errno.EBADF
+AT_FDCWD: Final = -100
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+AT_EMPTY_PATH: Final = 0x1000
+AT_RECURSIVE: Final = 0x8000
+
+# linux/sched.h
+CLONE_FILES: Final = 0x0000_0400
+CLONE_PIDFD: Final = 0x0000_1000
+CLONE_PARENT: Final = 0x0000_8000
+CLONE_NEWTIME: Final = 0x0000_0080
+CLONE_NEWNS: Final = 0x0002_0000
+CLONE_NEWCGROUP: Final = 0x0200_0000
+CLONE_NEWUTS: Final = 0x0400_0000
+CLONE_NEWIPC: Final = 0x0800_0000
+CLONE_NEWUSER: Final = 0x1000_0000
+CLONE_NEWPID: Final = 0x2000_0000
+CLONE_NEWNET: Final = 0x4000_0000
+CLONE_INTO_CGROUP: Final = 0x2_0000_0000
+
+# sys/mount.h
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_SYNCHRONOUS: Final = 16
+MS_REMOUNT: Final = 32
+MS_MANDLOCK: Final = 64
+MS_DIRSYNC: Final = 128
+MS_NOSYMFOLLOW: Final = 256
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_BIND: Final = 4096
+MS_MOVE: Final = 8192
+MS_REC: Final = 16384
+MS_SILENT: Final = 32768
+MS_UNBINDABLE: Final = 1 << 17
+MS_PRIVATE: Final = 1 << 18
+MS_SLAVE: Final = 1 << 19
+MS_SHARED: Final = 1 << 20
+MS_RELATIME: Final = 1 << 21
+MS_I_VERSION: Final = 1 << 23
+MS_STRICTATIME: Final = 1 << 24
+MS_LAZYTIME: Final = 1 << 25
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+
+# linux/mount.h
+OPEN_TREE_CLONE: Final = 1
+OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
+MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+MOVE_MOUNT_T_SYMLINKS: Final = 0x10
+MOVE_MOUNT_BENEATH: Final = 0x200
+FSOPEN_CLOEXEC: Final = 1
+FSMOUNT_CLOEXEC: Final = 1
+FSCONFIG_SET_FLAG: Final = 0
+FSCONFIG_SET_STRING: Final = 1
+FSCONFIG_SET_FD: Final = 5
+FSCONFIG_CMD_CREATE: Final = 6
+FSCONFIG_CMD_RECONFIGURE: Final = 7
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
+MOUNT_ATTR__ATIME: Final = 0x70
+MOUNT_ATTR_RELATIME: Final = 0x0
+MOUNT_ATTR_NOATIME: Final = 0x10
+MOUNT_ATTR_STRICTATIME: Final = 0x20
+MOUNT_ATTR_NODIRATIME: Final = 0x80
+MOUNT_ATTR_IDMAP: Final = 0x0010_0000
+MOUNT_ATTR_NOSYMFOLLOW: Final = 0x0020_0000
+
+# linux/openat2.h
+RESOLVE_NO_XDEV: Final = 0x01
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+
+# linux/magic.h
+PROC_SUPER_MAGIC: Final = 0x9FA0
+CGROUP2_SUPER_MAGIC: Final = 0x6367_7270
+CGROUP_SUPER_MAGIC: Final = 0x27_E0EB
+TMPFS_MAGIC: Final = 0x0102_1994
+OVERLAYFS_SUPER_MAGIC: Final = 0x794C_7630
+
+# linux/prctl.h
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_SET_KEEPCAPS: Final = 8
+PR_SET_NAME: Final = 15
+PR_SET_SECCOMP: Final = 22
+PR_CAPBSET_READ: Final = 23
+PR_CAPBSET_DROP: Final = 24
+PR_SET_SECUREBITS: Final = 28
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_RAISE: Final = 2
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+SECCOMP_SET_MODE_FILTER: Final = 1
+SECCOMP_FILTER_FLAG_TSYNC: Final = 1
+SECCOMP_FILTER_FLAG_LOG: Final = 2
+SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
+SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 8
+
+# fcntl.h, linux/fcntl.h
+F_ADD_SEALS: Final = 1033
+F_SEAL_SEAL: Final = 1
+F_SEAL_SHRINK: Final = 2
+F_SEAL_GROW: Final = 4
+F_SEAL_WRITE: Final = 8
+MFD_EXEC: Final = 0x10
+
+# linux/pidfd.h
+PIDFD_INFO_EXIT: Final = 1 << 3
+_PIDFD_GET_INFO_64: Final = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
+
+# linux/keyctl.h
+KEYCTL_JOIN_SESSION_KEYRING: Final = 1
+
+# System calls newer than 2018 have the same number on every architecture.
+_SYS_open_tree: Final = 428
+_SYS_move_mount: Final = 429
+_SYS_fsopen: Final = 430
+_SYS_fsconfig: Final = 431
+_SYS_fsmount: Final = 432
+_SYS_clone3: Final = 435
+_SYS_close_range: Final = 436
+_SYS_openat2: Final = 437
+_SYS_mount_setattr: Final = 442
+
+_OLD_NUMBERS: Final = {
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "capget": 125, "capset": 126, "keyctl": 250},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "capget": 90, "capset": 91, "keyctl": 219},
+}
+
+
+def _old(name: str) -> int:
+    numbers = _OLD_NUMBERS.get(platform.machine())
+    if numbers is None:
+        raise RuntimeError(f"coracle supports x86_64 and aarch64, not {platform.machine()}")
+    return numbers[name]
+
+
+_SYS_pivot_root: Final = _old("pivot_root")
+_SYS_seccomp: Final = _old("seccomp")
+_SYS_capget: Final = _old("capget")
+_SYS_capset: Final = _old("capset")
+_SYS_keyctl: Final = _old("keyctl")
+
+_syscall: Final = _c.syscall
+_syscall.restype = ctypes.c_long
+_py.syscall.restype = ctypes.c_long
+_prctl: Final = _c.prctl
+_prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+_mount: Final = _c.mount
+_mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_umount2: Final = _c.umount2
+_umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+_unshare: Final = _c.unshare
+_setns: Final = _c.setns
+_fstatfs: Final = _c.fstatfs
+_before_fork: Final = ctypes.pythonapi.PyOS_BeforeFork
+_after_fork_parent: Final = ctypes.pythonapi.PyOS_AfterFork_Parent
+_after_fork_child: Final = ctypes.pythonapi.PyOS_AfterFork_Child
+
+
+def _fail(call: str, operand: object = None) -> OSError:
+    """The error of the call that just failed, as an `OSError` naming the call and its operand."""
+    number = ctypes.get_errno()
+    message = f"{call}: {os.strerror(number)}"
+    if number == errno.ENOSYS:
+        message += f" (kernel {platform.release()} lacks it, or a seccomp filter forbids it)"
+    if operand is None:
+        return OSError(number, message)
+    return OSError(number, message, os.fspath(operand) if isinstance(operand, os.PathLike) else str(operand))
+
+
+def _bytes(path: str | bytes | os.PathLike[str] | None) -> bytes | None:
+    return None if path is None else os.fsencode(path)
+
+
+# --- processes and namespaces -------------------------------------------------------------------------------------
+
+
+class _CloneArgs(ctypes.Structure):
+    """struct clone_args (linux/sched.h)."""
+
+    _fields_ = [  # noqa: RUF012 - ctypes wants a plain list here
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls",
+            "set_tid", "set_tid_size", "cgroup",
+        )
+    ]  # fmt: skip
+
+
+def clone3(flags: int, *, cgroup_fd: int | None = None, exit_signal: int = 17) -> tuple[int, int]:
+    """Fork with `flags`; returns (pid, pidfd) in the parent and (0, -1) in the child.
+
+    The child must never return into the caller's loop: leave it by `os.execve` or `os._exit`. The caller has one
+    thread only, as for any fork of a Python process. A pidfd is always made and is close-on-exec.
+    """
+    pidfd = ctypes.c_int(-1)
+    args = _CloneArgs(
+        flags=flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd is not None else 0),
+        pidfd=ctypes.addressof(pidfd),
+        exit_signal=exit_signal,
+        cgroup=cgroup_fd or 0,
+    )
+    _before_fork()
+    pid = _py.syscall(_SYS_clone3, ctypes.byref(args), ctypes.sizeof(args))
+    if pid == 0:
+        _after_fork_child()
+        return 0, -1
+    number = ctypes.get_errno()
+    _after_fork_parent()
+    if pid < 0:
+        ctypes.set_errno(number)
+        raise _fail("clone3", f"flags {flags:#x}")
+    return int(pid), pidfd.value
+
+
+def unshare(flags: int) -> None:
+    if _unshare(flags) < 0:
+        raise _fail("unshare", f"flags {flags:#x}")
+
+
+def setns(fd: int, kind: int = 0) -> None:
+    """Enter the namespace that `fd` names (a /proc/PID/ns file or, with `kind` as a mask, a pidfd)."""
+    if _setns(fd, kind) < 0:
+        raise _fail("setns", f"fd {fd} kind {kind:#x}")
+
+
+def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    result = int(_prctl(option, a, b, c, d))
+    if result < 0:
+        raise _fail("prctl", f"option {option} argument {a}")
+    return result
+
+
+def pidfd_exit_status(pidfd: int) -> int | None:
+    """Wait status of a process that has exited, whether or not it is our child; None where it cannot be had.
+
+    Linux >= 6.15 (PIDFD_INFO_EXIT). The status stays readable after the process was reaped, as long as the pidfd is open.
+    """
+    buffer = (ctypes.c_char * 64)()
+    struct.pack_into("<Q", buffer, 0, PIDFD_INFO_EXIT)
+    if _c.ioctl(pidfd, ctypes.c_ulong(_PIDFD_GET_INFO_64), buffer) < 0:
+        return None
+    (mask,) = struct.unpack_from("<Q", buffer, 0)
+    if not mask & PIDFD_INFO_EXIT:
+        return None
+    (status,) = struct.unpack_from("<i", buffer, 60)
+    return int(status)
+
+
+def sethostname(name: str) -> None:
+    encoded = name.encode()
+    if _c.sethostname(encoded, ctypes.c_size_t(len(encoded))) < 0:
+        raise _fail("sethostname", name)
+
+
+def setdomainname(name: str) -> None:
+    encoded = name.encode()
+    if _c.setdomainname(encoded, ctypes.c_size_t(len(encoded))) < 0:
+        raise _fail("setdomainname", name)
+
+
+def personality(persona: int) -> None:
+    if _c.personality(ctypes.c_ulong(persona)) < 0:
+        raise _fail("personality", f"{persona:#x}")
+
+
+def join_session_keyring(name: str) -> None:
+    if _syscall(_SYS_keyctl, ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), name.encode(), 0, 0, 0) < 0:
+        raise _fail("keyctl(JOIN_SESSION_KEYRING)", name)
+
+
+def close_range(first: int, last: int = 0xFFFF_FFFF, flags: int = 0) -> None:
+    if _syscall(_SYS_close_range, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags)) < 0:
+        raise _fail("close_range", first)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def openat2(dirfd: int, path: str | bytes, flags: int, *, resolve: int, mode: int = 0) -> int:
+    """Open `path` below `dirfd` with the resolution rules of openat2(2); the descriptor is close-on-exec.
+
+    The kernel answers EAGAIN when a rename raced with RESOLVE_IN_ROOT or RESOLVE_BENEATH; the call is then repeated,
+    128 times at most.
+    """
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    name = os.fsencode(path)
+    for _ in range(128):
+        fd = int(_syscall(_SYS_openat2, dirfd, name, how, ctypes.c_size_t(len(how))))
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() != errno.EAGAIN:
+            break
+    raise _fail("openat2", os.fsdecode(name))
+
+
+def filesystem_type(fd: int) -> int:
+    """f_type of the file system that `fd` lies on (statfs(2), linux/magic.h)."""
+    buffer = (ctypes.c_long * 32)()
+    if _fstatfs(fd, buffer) < 0:
+        raise _fail("fstatfs", f"fd {fd}")
+    return int(buffer[0])
+
+
+# --- mounts -------------------------------------------------------------------------------------------------------
+
+
+def mount(
+    source: str | None, target: str | os.PathLike[str], fstype: str | None, flags: int = 0, data: str | None = None
+) -> None:
+    if _mount(_bytes(source), _bytes(target), _bytes(fstype), flags, _bytes(data)) < 0:
+        raise _fail(f"mount {fstype or source or ''}".rstrip(), target)
+
+
+def umount2(target: str | os.PathLike[str], flags: int = 0) -> None:
+    if _umount2(_bytes(target), flags) < 0:
+        raise _fail("umount2", target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    if _syscall(_SYS_pivot_root, new.encode(), old.encode()) < 0:
+        raise _fail("pivot_root", new)
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    fd = int(_syscall(_SYS_open_tree, dirfd, os.fsencode(path), ctypes.c_uint(flags | OPEN_TREE_CLOEXEC)))
+    if fd < 0:
+        raise _fail("open_tree", path or f"fd {dirfd}")
+    return fd
+
+
+def move_mount(from_fd: int, to_fd: int, to_path: str = "", *, from_path: str = "", flags: int | None = None) -> None:
+    """Attach the mount `from_fd` at `to_fd`/`to_path`; an empty path means the descriptor itself."""
+    if flags is None:
+        flags = (0 if from_path else MOVE_MOUNT_F_EMPTY_PATH) | (0 if to_path else MOVE_MOUNT_T_EMPTY_PATH)
+    arguments = (from_fd, os.fsencode(from_path), to_fd, os.fsencode(to_path), ctypes.c_uint(flags))
+    if _syscall(_SYS_move_mount, *arguments) < 0:
+        raise _fail("move_mount", to_path or f"fd {to_fd}")
+
+
+def fsopen(fstype: str) -> int:
+    fd = int(_syscall(_SYS_fsopen, fstype.encode(), FSOPEN_CLOEXEC))
+    if fd < 0:
+        raise _fail("fsopen", fstype)
+    return fd
+
+
+def fsconfig(fs_fd: int, command: int, key: str | None = None, value: str | int | None = None) -> None:
+    """One fsconfig(2) step; an integer value is a descriptor (FSCONFIG_SET_FD)."""
+    text = value.encode() if isinstance(value, str) else None
+    aux = value if isinstance(value, int) else 0
+    if _syscall(_SYS_fsconfig, fs_fd, command, None if key is None else key.encode(), text, aux) < 0:
+        error = _fail("fsconfig", f"{key or 'create'}={value}" if value is not None else key or "create")
+        if detail := _fs_log(fs_fd):
+            error = OSError(error.errno, f"{error.strerror}: {detail}", error.filename)
+        raise error
+
+
+def _fs_log(fs_fd: int) -> str:
+    """What the file system said about the failure ("e overlay: ..."); reading it clears it."""
+    lines = []
+    for _ in range(8):
+        try:
+            lines.append(os.read(fs_fd, 1024).decode(errors="replace").strip())
+        except OSError:  # ENODATA: no more messages
+            break
+    return "; ".join(lines)
+
+
+def fsmount(fs_fd: int, attributes: int = 0) -> int:
+    fd = int(_syscall(_SYS_fsmount, fs_fd, FSMOUNT_CLOEXEC, ctypes.c_uint(attributes)))
+    if fd < 0:
+        raise _fail("fsmount", f"fd {fs_fd}")
+    return fd
+
+
+def mount_setattr(
+    dirfd: int, path: str = "", flags: int = AT_EMPTY_PATH, *, set: int = 0, clear: int = 0, propagation: int = 0,
+    userns_fd: int = 0,
+) -> None:  # fmt: skip
+    """mount_setattr(2), Linux >= 5.12; `flags` may hold AT_EMPTY_PATH and AT_RECURSIVE."""
+    attributes = struct.pack("=QQQQ", set, clear, propagation, userns_fd)
+    if _syscall(_SYS_mount_setattr, dirfd, os.fsencode(path), ctypes.c_uint(flags), attributes, len(attributes)) < 0:
+        raise _fail("mount_setattr", path or f"fd {dirfd}")
+
+
+# --- privileges ---------------------------------------------------------------------------------------------------
+
+_CAPABILITY_HEADER: Final = struct.pack("=Ii", 0x2008_0522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+
+
+def capget() -> tuple[int, int, int]:
+    """(effective, permitted, inheritable) of this thread as bit masks."""
+    header = ctypes.create_string_buffer(_CAPABILITY_HEADER, len(_CAPABILITY_HEADER))
+    data = ctypes.create_string_buffer(24)
+    if _syscall(_SYS_capget, header, data) < 0:
+        raise _fail("capget")
+    low = struct.unpack_from("=III", data, 0)
+    high = struct.unpack_from("=III", data, 12)
+    effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
+    return effective, permitted, inheritable
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    header = ctypes.create_string_buffer(_CAPABILITY_HEADER, len(_CAPABILITY_HEADER))
+    words = [mask >> shift & 0xFFFF_FFFF for shift in (0, 32) for mask in (effective, permitted, inheritable)]
+    data = ctypes.create_string_buffer(struct.pack("=6I", *words), 24)
+    if _syscall(_SYS_capset, header, data) < 0:
+        raise _fail("capset", f"effective {effective:#x} permitted {permitted:#x}")
+
+
+class _SockFprog(ctypes.Structure):
+    """struct sock_fprog (linux/filter.h)."""
+
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012
+
+
+def seccomp_set_filter(program: bytes, flags: int) -> int:
+    """Install a BPF program (8 bytes an instruction) on this thread; returns the listener with NEW_LISTENER, else 0."""
+    fprog = _SockFprog(len(program) // 8, program)
+    result = int(_syscall(_SYS_seccomp, SECCOMP_SET_MODE_FILTER, ctypes.c_uint(flags), ctypes.byref(fprog)))
+    if result < 0:
+        raise _fail("seccomp(SET_MODE_FILTER)", f"{len(program) // 8} instructions, flags {flags:#x}")
+    return result
+
+
+# --- small conveniences that every caller needs --------------------------------------------------------------------
+
+
+@contextmanager
+def closing(*descriptors: int) -> Iterator[None]:
+    """Close the descriptors on the way out, whatever happens."""
+    try:
+        yield
+    finally:
+        for fd in descriptors:
+            if fd >= 0:
+                os.close(fd)
+
+
+def supported(probe: Callable[[], Any]) -> bool:
+    """Whether `probe` runs without an `OSError`: the way to ask the kernel what it can do."""
+    try:
+        probe()
+    except OSError:
+        return False
+    return True
