@@ -160,8 +160,8 @@ _SYS_openat2: Final = 437
 _SYS_mount_setattr: Final = 442
 
 _OLD_NUMBERS: Final = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "capget": 125, "capset": 126, "keyctl": 250},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "capget": 90, "capset": 91, "keyctl": 219},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "capget": 125, "capset": 126, "keyctl": 250, "bpf": 321},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "capget": 90, "capset": 91, "keyctl": 219, "bpf": 280},
 }
 
 
@@ -177,6 +177,7 @@ _SYS_seccomp: Final = _old("seccomp")
 _SYS_capget: Final = _old("capget")
 _SYS_capset: Final = _old("capset")
 _SYS_keyctl: Final = _old("keyctl")
+_SYS_bpf: Final = _old("bpf")
 
 _syscall: Final = _c.syscall
 _syscall.restype = ctypes.c_long
@@ -459,6 +460,15 @@ def seccomp_set_filter(program: bytes, flags: int) -> int:
     result = int(_syscall(_SYS_seccomp, SECCOMP_SET_MODE_FILTER, ctypes.c_uint(flags), ctypes.byref(fprog)))
     if result < 0:
         raise _fail("seccomp(SET_MODE_FILTER)", f"{len(program) // 8} instructions, flags {flags:#x}")
+    return result
+
+
+def bpf(command: int, attributes: bytearray) -> int:
+    """bpf(2); `attributes` is the part of union bpf_attr that the command reads, and holds its answer afterwards."""
+    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    result = int(_syscall(_SYS_bpf, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes))))
+    if result < 0:
+        raise _fail("bpf", f"command {command}")
     return result
 
 
