@@ -341,6 +341,40 @@ def filesystem_type(fd: int) -> int:
     return int(buffer[0])
 
 
+# --- watching files -----------------------------------------------------------------------------------------------
+
+# sys/inotify.h
+IN_CLOSE_WRITE: Final = 0x0000_0008
+IN_MOVED_FROM: Final = 0x0000_0040
+IN_MOVED_TO: Final = 0x0000_0080
+IN_CREATE: Final = 0x0000_0100
+IN_DELETE: Final = 0x0000_0200
+IN_DELETE_SELF: Final = 0x0000_0400
+IN_MOVE_SELF: Final = 0x0000_0800
+IN_ONLYDIR: Final = 0x0100_0000
+IN_NONBLOCK: Final = os.O_NONBLOCK
+IN_CLOEXEC: Final = os.O_CLOEXEC
+
+
+def inotify_init1(flags: int = IN_NONBLOCK | IN_CLOEXEC) -> int:
+    fd = int(_c.inotify_init1(flags))
+    if fd < 0:
+        raise _fail("inotify_init1")
+    return fd
+
+
+def inotify_add_watch(fd: int, path: str | os.PathLike[str], mask: int) -> int:
+    watch = int(_c.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)))
+    if watch < 0:
+        raise _fail("inotify_add_watch", path)
+    return watch
+
+
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    if _c.inotify_rm_watch(fd, watch) < 0:
+        raise _fail("inotify_rm_watch", f"watch {watch}")
+
+
 # --- mounts -------------------------------------------------------------------------------------------------------
 
 
