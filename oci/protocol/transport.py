@@ -1,0 +1,103 @@
+"""Packets over a SEQPACKET socket with SCM_RIGHTS: the acting half of the protocol. Knows no message.
+
+Every received descriptor is close-on-exec from the first instant. When something is wrong with a packet its
+descriptors are closed here and `ProtocolError` is raised; the connection is then of no more use.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from oci.protocol import packet
+from oci.protocol.failures import ProtocolError
+from oci.protocol.messages import Message
+
+_ANCILLARY: Final = socket.CMSG_SPACE(packet.FD_LIMIT * array.array("i").itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A packet that is ready to go; `spill` is the memfd to close once it has gone, else -1."""
+
+    data: bytes
+    fds: tuple[int, ...]
+    spill: int = -1
+
+    def close(self) -> None:
+        if self.spill >= 0:
+            os.close(self.spill)
+
+
+def prepare(id: int, message: Message) -> Outgoing:
+    """Borrows the message's descriptors: they must stay open until the packet has been sent."""
+    data, fds = packet.pack(id, message)
+    if len(data) <= packet.INLINE_LIMIT:
+        return Outgoing(data, fds)
+    if len(fds) == packet.FD_LIMIT:
+        raise ProtocolError(f"{message.KIND}: no room for the descriptor of a packet of {len(data)} bytes")
+    spill = os.memfd_create("packet", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(spill, view) :]
+    except OSError:
+        os.close(spill)
+        raise
+    return Outgoing(packet.pack_spill(len(data)), (*fds, spill), spill)
+
+
+def send(sock: socket.socket, outgoing: Outgoing) -> None:
+    """Raises what sendmsg(2) raises, BlockingIOError among it, and then nothing has been sent."""
+    control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", outgoing.fds))] if outgoing.fds else []
+    sock.sendmsg([outgoing.data], control)
+
+
+def receive(sock: socket.socket) -> packet.Packet | None:
+    """The next packet; None when the peer has closed its end. Raises OSError and `ProtocolError`."""
+    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+    fds = _descriptors(control)
+    try:
+        if not data:
+            _close(fds)
+            return None
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ProtocolError(f"packet was cut to {len(data)} bytes and {len(fds)} descriptors")
+        size = packet.spill_size(data)
+        if size is not None:
+            data = _read_spill(fds, size)
+            os.close(fds.pop())
+        return packet.unpack(data, tuple(fds))
+    except BaseException:
+        _close(fds)
+        raise
+
+
+def _descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, content in control:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return fds.tolist()
+
+
+def _read_spill(fds: list[int], size: int) -> bytes:
+    if not fds:
+        raise ProtocolError("spilled packet without its descriptor")
+    parts = []
+    offset = 0
+    while offset < size:
+        part = os.pread(fds[-1], size - offset, offset)
+        if not part:
+            raise ProtocolError(f"spilled packet ends after {offset} of {size} bytes")
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
