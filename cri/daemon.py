@@ -1,0 +1,222 @@
+"""The daemon put together: one object that the RPC handlers are given, with every part that they need.
+
+It owns no policy. The records are in `cri.state`, what is alive in `cri.live`, the steps in the files of the RPCs.
+
+    Daemon.open    database → images → network → launcher → recovery; then it serves
+    Daemon.close   waits for calls under way; containers, shims and networks stay as they are
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from cni.network import BuiltinNetwork, Networks, NetworkSettings
+from imagesvc.service import ImageService, ImageSettings
+from oci import cgroups
+from oci.cgroups import CgroupDriver
+from oci.protocol.messages import ContainerHandles
+from oci.seccomp import FilterCache
+
+from cri import exits, host, recovery, views
+from cri.config.schema import Builtin, CgroupManager, Settings
+from cri.errors import FailedPrecondition, Unavailable
+from cri.joined import JoinedCalls
+from cri.live import LiveContainer, LivePod
+from cri.paths import Paths
+from cri.programs import Programs
+from cri.reconciler import Reconciler
+from cri.shims import Launcher, Shim
+from cri.state import records, store
+from cri.state.database import Checkpointer, migrate, open_database
+from cri.state.records import ContainerRecord, SandboxRecord
+from cri.state.store import Table
+from cri.stats import ContainerStatistics
+from cri.trash import Trash
+
+if TYPE_CHECKING:
+    from cri.metrics import Metrics
+
+_SHIM_REPAIR_DEADLINE_S = 10.0
+
+
+class Daemon:
+    """See the module. Built by `open` only."""
+
+    settings: Settings
+    paths: Paths
+    images: ImageService
+    networks: Networks
+    launcher: Launcher
+    cgroups: CgroupDriver
+    reconciler: Reconciler
+    statistics: ContainerStatistics
+
+    def __init__(self, settings: Settings, metrics: Metrics, database: sqlite3.Connection) -> None:
+        self.log = logging.getLogger("cri.daemon")
+        self.settings = settings
+        self.metrics = metrics
+        self.paths = Paths(root=settings.root, runroot=settings.runroot)
+        self.boot_id = host.boot_id()
+        self.runtime_handlers: tuple[str, ...] = ("", "coracle")
+        self.joined = JoinedCalls()
+        self.seccomp = FilterCache()
+        self.programs = Programs()
+        self.pods: dict[str, LivePod] = {}
+        self.live_containers: dict[str, LiveContainer] = {}
+        self.closing = False
+        self._database = database
+        self._members: dict[str, set[str]] = {}
+        self.sandboxes: Table[SandboxRecord] = Table(
+            database,
+            name="sandboxes",
+            kind="sandbox",
+            to_row=records.to_row,
+            from_row=records.sandbox_from_row,
+            list_entry=views.sandbox_entry,
+        )
+        self.containers: Table[ContainerRecord] = Table(
+            database,
+            name="containers",
+            kind="container",
+            to_row=records.to_row,
+            from_row=records.container_from_row,
+            list_entry=views.container_entry,
+        )
+
+    @classmethod
+    async def open(cls, settings: Settings, metrics: Metrics) -> Daemon:
+        """Everything ready to serve; records agree with what is alive. Raises CriError, OciError, OSError."""
+        paths = Paths(root=settings.root, runroot=settings.runroot)
+        paths.make()
+        database = open_database(paths.database)
+        migrate(database, "cri", store.MIGRATIONS)
+        daemon = cls(settings, metrics, database)
+        daemon._checkpointer = Checkpointer(paths.database)
+        daemon.trash = Trash(paths.root / "trash")
+        manager = settings.cgroup_manager
+        daemon.cgroups = cgroups.detect("systemd" if manager is CgroupManager.SYSTEMD else "cgroupfs")
+        daemon.host = host.host_facts(cgroup_v2=daemon.cgroups.name != "v1")
+        daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
+        daemon.networks = await Networks.open(network_settings(settings))
+        daemon.launcher = Launcher(cgroup=f"{settings.runtime.cgroup_root}/shims")
+        await daemon.launcher.start()
+        daemon.statistics = ContainerStatistics(daemon)
+        daemon.reconciler = Reconciler(daemon)
+        await recovery.recover(daemon)
+        daemon.reconciler.wake()
+        return daemon
+
+    async def close(self) -> None:
+        await self.joined.drain()
+        self.closing = True
+        await self.reconciler.close()
+        for pod in self.pods.values():
+            if pod.repairing:
+                pod.repairing.cancel()
+            if pod.shim:
+                pod.shim.disconnect()
+            pod.close()
+        for live in self.live_containers.values():
+            live.close()
+        await self.launcher.close()
+        await self.networks.close()
+        await self.images.close()
+        await self.trash.close()
+        self.programs.close()
+        self._checkpointer.close()
+        self._database.close()
+
+    # --- small services for the handlers --------------------------------------------------------------------------
+
+    def now(self) -> int:
+        return time.time_ns()
+
+    def new_id(self) -> str:
+        return secrets.token_hex(32)
+
+    def containers_of(self, sandbox_id: str) -> list[ContainerRecord]:
+        return [record for record in self.containers if record.sandbox_id == sandbox_id]
+
+    # --- pods and their shims -------------------------------------------------------------------------------------
+
+    def hold_pod(self, sandbox_id: str, shim: Shim) -> LivePod:
+        """From now on the shim's events and its death are acted upon."""
+        pod = self.pods[sandbox_id] = LivePod(shim=shim)
+        pod.shim_ready.set()
+        self.watch_shim(sandbox_id, shim)
+        return pod
+
+    def watch_shim(self, sandbox_id: str, shim: Shim) -> None:
+        shim.listen(
+            on_event=lambda event: exits.on_event(self, sandbox_id, event),
+            on_lost=lambda: exits.on_shim_lost(self, sandbox_id),
+        )
+
+    async def shim_of(self, sandbox_id: str) -> Shim:
+        """The pod's shim; waits while a dead one is being replaced. Raises FailedPrecondition, Unavailable."""
+        pod = self.pods.get(sandbox_id)
+        if pod is None:
+            raise FailedPrecondition(f"sandbox {sandbox_id} is not running")
+        try:
+            async with asyncio.timeout(_SHIM_REPAIR_DEADLINE_S):
+                await pod.shim_ready.wait()
+        except TimeoutError:
+            pass
+        if pod.shim is None:
+            raise Unavailable(f"sandbox {sandbox_id}: its shim died and no new one could be started yet; see the log")
+        return pod.shim
+
+    def forget_pod(self, sandbox_id: str) -> None:
+        if pod := self.pods.pop(sandbox_id, None):
+            if pod.repairing:
+                pod.repairing.cancel()
+            pod.close()
+
+    # --- containers -----------------------------------------------------------------------------------------------
+
+    def hold_container(self, container_id: str, handles: ContainerHandles) -> LiveContainer:
+        live = self.live_containers[container_id] = LiveContainer(handles=handles)
+        return live
+
+    def forget_container(self, container_id: str) -> None:
+        if live := self.live_containers.pop(container_id, None):
+            live.close()
+        self.statistics.forget(container_id)
+
+    def apply_pending_exit(self, live: LiveContainer) -> None:
+        if event := live.pending_exit:
+            live.pending_exit = None
+            exits.on_container_exit(self, event)
+
+
+def image_settings(settings: Settings) -> ImageSettings:
+    images = settings.images
+    return ImageSettings(
+        root=settings.root,
+        runroot=settings.runroot,
+        registry_config_path=settings.registry_config_path,
+        docker_config_paths=images.docker_config_paths,
+        pinned=images.pinned,
+        max_parallel_downloads=images.max_parallel_downloads,
+        pull_progress_timeout=images.pull_progress_timeout,
+        layer_format=images.layer_format.value,
+    )
+
+
+def network_settings(settings: Settings) -> NetworkSettings:
+    network = settings.network
+    return NetworkSettings(
+        conf_dir=settings.cni_conf_dir,
+        bin_dirs=settings.cni_bin_dir,
+        cache_dir=settings.root / "cni",
+        builtin=None
+        if network.builtin is Builtin.NEVER
+        else BuiltinNetwork(bridge=network.bridge, subnets=network.subnets, mtu=network.mtu),
+    )
+
+

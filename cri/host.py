@@ -1,0 +1,97 @@
+"""What this host is: looked up once, when the daemon starts. Reads only; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from oci import spec, syscalls
+from oci.capabilities import CAPABILITIES
+
+from cri.api import runtime_pb2 as api
+from cri.errors import InvalidArgument
+from cri.specgen import HostFacts
+
+# Below /dev, but made by every container for itself or of no use inside.
+_NOT_DEVICES = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"}
+
+
+def host_facts(*, cgroup_v2: bool) -> HostFacts:
+    effective, _, _ = syscalls.capget()
+    return HostFacts(
+        cgroup_v2=cgroup_v2,
+        capabilities=tuple(name for name, number in CAPABILITIES.items() if effective >> number & 1),
+        apparmor=_says("/sys/module/apparmor/parameters/enabled", "Y"),
+        selinux=Path("/sys/fs/selinux/enforce").exists(),
+        devices=tuple(devices_below("/dev")),
+    )
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def process_start(pid: int) -> int:
+    """Start time of a process in clock ticks since boot (proc(5), field 22): with the pid it names one process.
+
+    Raises ProcessLookupError when it is gone.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        raise ProcessLookupError(f"process {pid} is gone") from None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def requested_devices(devices: list[api.Device]) -> tuple[tuple[spec.Device, ...], tuple[spec.DeviceRule, ...]]:
+    """The nodes to make and the rules that allow them. A host path may be a directory (older kubelets)."""
+    nodes: list[spec.Device] = []
+    rules: list[spec.DeviceRule] = []
+    for index, device in enumerate(devices):
+        field = f"config.devices[{index}]"
+        if set(device.permissions) - set("rwm"):
+            raise InvalidArgument(f"{field}.permissions", f"{device.permissions!r} is more than r, w and m")
+        try:
+            found = list(devices_below(device.host_path, device.container_path or device.host_path))
+        except OSError as error:
+            raise InvalidArgument(f"{field}.host_path", f"{device.host_path}: {error.strerror}") from error
+        if not found:
+            raise InvalidArgument(f"{field}.host_path", f"{device.host_path} is not a device")
+        nodes += found
+        rules += [
+            spec.DeviceRule(
+                allow=True, type=node.type, major=node.major, minor=node.minor, access=device.permissions or "rwm"
+            )
+            for node in found
+        ]
+    return tuple(nodes), tuple(rules)
+
+
+def devices_below(path: str, container_path: str = "") -> Iterator[spec.Device]:
+    """The device node at `path`, or those in the directory, as they shall appear at `container_path`."""
+    container_path = container_path or path
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name not in _NOT_DEVICES and not entry.is_symlink():
+                    yield from devices_below(entry.path, f"{container_path}/{entry.name}")
+    elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        yield spec.Device(
+            path=container_path,
+            type="c" if stat.S_ISCHR(status.st_mode) else "b",
+            major=os.major(status.st_rdev),
+            minor=os.minor(status.st_rdev),
+            file_mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+        )
+
+
+def _says(path: str, text: str) -> bool:
+    try:
+        return Path(path).read_text().strip() == text
+    except OSError:
+        return False

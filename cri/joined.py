@@ -1,0 +1,68 @@
+"""Calls that join: a retry while the first call is still at work waits for the same result.
+
+The kubelet repeats a RunPodSandbox, CreateContainer or PullImage that took longer than its deadline. Starting the work
+anew would fail on the name that the first call holds; here the retry awaits the first call's task, and gets the result
+the moment it exists. The task is not the caller's: a caller that goes away does not cancel it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from cri.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a joined call is doing now, for the message to a caller whose patience ends first."""
+
+    stage: str = "starting"
+    since: float = field(default_factory=time.monotonic)
+
+    def enter(self, stage: str) -> None:
+        self.stage, self.since = stage, time.monotonic()
+
+    def describe(self) -> str:
+        return f"{self.stage} for {time.monotonic() - self.since:.1f} s"
+
+
+class JoinedCalls:
+    """The calls under way, by key."""
+
+    def __init__(self) -> None:
+        self._running: dict[Hashable, tuple[asyncio.Task[Any], Progress]] = {}
+
+    async def run(
+        self, key: Hashable, what: str, work: Callable[[Progress], Awaitable[T]], deadline_s: float | None
+    ) -> T:
+        """The result of the call `key` under way, else of `work`, started now.
+
+        Raises DeadlineExceeded naming `what` and its stage when `deadline_s` passes first; the work goes on.
+        """
+        if key not in self._running:
+            progress = Progress()
+            task = asyncio.ensure_future(work(progress))
+            self._running[key] = task, progress
+            task.add_done_callback(lambda done: self._forget(key, done))
+        task, progress = self._running[key]
+        done, _ = await asyncio.wait([task], timeout=deadline_s)
+        if not done:
+            raise DeadlineExceeded(f"{what} is still {progress.describe()}; a retry joins it")
+        result: T = task.result()
+        return result
+
+    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # retrieved here, since every caller may be gone
+
+    async def drain(self) -> None:
+        """Wait for all calls under way: before the daemon closes what they use."""
+        while self._running:
+            await asyncio.wait([task for task, _ in self._running.values()])

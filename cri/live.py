@@ -1,0 +1,51 @@
+"""What the daemon holds of pods and containers that exist right now: shims, descriptors, events. Never on disk.
+
+Both ends hold the pipes: the daemon keeps duplicates of a container's stdio and of its pod's namespaces, so that they
+survive a shim that is killed; a shim keeps them when the daemon is. Whoever closes a value here closes its descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+
+from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces
+from oci.spec import Process
+
+from cri.shims import Shim
+
+
+@dataclass(slots=True)
+class LivePod:
+    """`shim` is None while a new one is being forked for a pod whose shim died."""
+
+    shim: Shim | None
+    namespaces: SandboxNamespaces | None = None
+    repairing: asyncio.Task[None] | None = None
+    shim_ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def close(self) -> None:
+        close_fds(self.namespaces)
+        self.namespaces = None
+
+
+@dataclass(slots=True)
+class LiveContainer:
+    handles: ContainerHandles
+    exited: asyncio.Event = field(default_factory=asyncio.Event)
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pending_exit: ContainerExited | None = None  #: arrived while Start was still being answered
+    stop_deadline: float | None = None  #: loop time at which the stop under way becomes a kill
+    process: Process | None = None  #: the container's own, from which exec takes everything but the command
+
+    def close(self) -> None:
+        close_fds(self.handles)
+        self.handles = ContainerHandles(pid=self.handles.pid)
+
+
+def close_fds(message: SandboxNamespaces | ContainerHandles | None) -> None:
+    for name in message.FDS if message else ():
+        fd = getattr(message, name)
+        if fd is not None:
+            os.close(fd)

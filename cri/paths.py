@@ -1,0 +1,51 @@
+"""Where everything of one daemon lies. Two daemons with different roots share nothing.
+
+    <root>                            persistent
+      state.db                        cri.state.database
+      layers/ staging/ ...            imagesvc
+      containers/<container>/         upper/ and work/ of the writable layer
+      cni/                            results of CNI ADD
+    <runroot>                         gone after a boot
+      coracle.sock
+      sandboxes/<sandbox>/            hostname hosts resolv.conf shm/ shim.sock, <container>.exit
+      bundles/<container>/            config.json
+    /run/netns/cni-<uuid>             network namespaces, where CNI plugins and `ip netns` expect them
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NETNS_DIRECTORY = Path("/run/netns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    root: Path
+    runroot: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "state.db"
+
+    def sandbox(self, sandbox_id: str) -> Path:
+        return self.runroot / "sandboxes" / sandbox_id
+
+    def bundle(self, container_id: str) -> Path:
+        return self.runroot / "bundles" / container_id
+
+    def container(self, container_id: str) -> Path:
+        return self.root / "containers" / container_id
+
+    def exit_record(self, sandbox_id: str, container_id: str) -> Path:
+        return self.sandbox(sandbox_id) / f"{container_id}.exit"
+
+    def make(self) -> None:
+        """The directories that everything else stands in: nobody but root may look in."""
+        for path in (self.root, self.runroot):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o711)
+        for path in (self.runroot / "sandboxes", self.runroot / "bundles", self.root / "containers"):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o700)

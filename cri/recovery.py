@@ -1,0 +1,167 @@
+"""At start: make the records agree with what is alive, and take over what a former daemon left running.
+
+For each pod that was READY: connect to its shim, take the handles of its containers, apply the exits that happened
+meanwhile. A shim that is gone is replaced: the containers' processes are found by pid and start time, and adopted.
+After a boot nothing is alive: every pod is NOT_READY and every container EXITED, with the reason. Nothing is deleted
+for being odd, and one pod's trouble does not keep the others from coming back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from oci.protocol.messages import ContainerState as ShimContainer
+from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces, ShimState
+
+from cri import exits
+from cri.api import runtime_pb2 as api
+from cri.host import process_start
+from cri.live import LivePod
+from cri.shims import Shim, ShimGone
+from cri.state.machine import ContainerState, Event, SandboxState
+from cri.state.records import UNKNOWN_EXIT_CODE, ContainerRecord, SandboxRecord
+
+if TYPE_CHECKING:
+    from cri.daemon import Daemon
+
+_ALIVE = (ContainerState.CREATED, ContainerState.RUNNING)
+
+
+async def recover(daemon: Daemon) -> None:
+    await asyncio.gather(*(_recover_sandbox(daemon, record) for record in daemon.sandboxes))
+    for container in daemon.containers:
+        if container.state is ContainerState.CREATING:
+            daemon.containers.put(container.moved(Event.FAILED, reason="the daemon ended while it was being made"))
+        elif daemon.sandboxes.get(container.sandbox_id) is None and container.state is not ContainerState.REMOVING:
+            daemon.log.warning("container %s belongs to no sandbox: it will be removed", container.id)
+            daemon.containers.put(container.moved(Event.REMOVE))
+
+
+async def _recover_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
+    if record.state is SandboxState.CREATING:
+        record = daemon.sandboxes.put(record.moved(Event.FAILED, reason="the daemon ended while it was being made"))
+    if record.boot_id != daemon.boot_id:
+        _end_pod(daemon, record, "the node was started anew")
+        return
+    try:
+        await _reconnect(daemon, record)
+    except ShimGone:
+        await _without_shim(daemon, record)
+    except Exception as error:
+        daemon.log.exception("sandbox %s could not be recovered", record.id)
+        _end_pod(daemon, record, f"could not be recovered: {error}")
+
+
+async def _reconnect(daemon: Daemon, record: SandboxRecord) -> None:
+    shim = await Shim.connect(record.id, str(daemon.paths.sandbox(record.id)))
+    state = await shim.describe()
+    pod = daemon.hold_pod(record.id, shim)
+    pod.namespaces = namespaces_of(state)
+    known = {container.container_id: container for container in state.containers}
+    for container in daemon.containers_of(record.id):
+        there = known.get(container.id)
+        if there is None:
+            _apply_disk_exit(daemon, container)
+        else:
+            live = daemon.hold_container(container.id, await shim.handles(container.id))
+            _agree(daemon, container, there)
+            if there.exit:
+                live.exited.set()
+
+
+def _agree(daemon: Daemon, record: ContainerRecord, there: ShimContainer) -> None:
+    """The shim saw what the daemon missed: a start, an exit."""
+    if record.state is ContainerState.CREATED and (there.state == "running" or there.started_at):
+        record = daemon.containers.put(record.moved(Event.STARTED, started_at=there.started_at))
+    if there.exit and record.state in _ALIVE:
+        daemon.containers.put(exits.exited(record, there.exit))
+
+
+async def _without_shim(daemon: Daemon, record: SandboxRecord) -> None:
+    """Nobody holds the pod's pipes any more, but its processes may live."""
+    alive = False
+    for container in daemon.containers_of(record.id):
+        if container.state not in _ALIVE:
+            continue
+        if _same_process(container):
+            daemon.hold_container(container.id, ContainerHandles(pid=container.pid))
+            alive = True
+        else:
+            _apply_disk_exit(daemon, container)
+    if record.state is not SandboxState.READY:
+        return
+    if not alive:
+        _end_pod(daemon, record, "its shim died while the daemon was down")
+        return
+    pod = daemon.pods[record.id] = LivePod(shim=None)
+    pod.namespaces = open_namespaces(daemon, record)
+    await exits.adopt(daemon, record, pod)
+
+
+def _same_process(record: ContainerRecord) -> bool:
+    try:
+        return process_start(record.pid) == record.pid_start
+    except ProcessLookupError:
+        return False
+
+
+def open_namespaces(daemon: Daemon, record: SandboxRecord) -> SandboxNamespaces:
+    """The pod's namespaces, from the process of a container that is alive in them."""
+    pids = [c.pid for c in daemon.containers_of(record.id) if c.state in _ALIVE and c.id in daemon.live_containers]
+    options = record.namespaces
+
+    def opened(kind: str, pid: int) -> int:
+        return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+    pid = pids[0]
+    return SandboxNamespaces(
+        net_fd=None if record.host_network else opened("net", pid),
+        ipc_fd=None if options.ipc == api.NODE else opened("ipc", pid),
+        uts_fd=None if record.host_network else opened("uts", pid),
+        pid_fd=opened("pid", record.init_pid) if record.init_pid else None,
+        init_pidfd=os.pidfd_open(record.init_pid) if record.init_pid else None,
+        init_pid=record.init_pid or None,
+    )
+
+
+def _apply_disk_exit(daemon: Daemon, record: ContainerRecord) -> None:
+    """The exit record that the shim wrote before it died or forgot the container; else the code is unknown."""
+    if record.state not in _ALIVE:
+        return
+    event = read_exit_record(daemon, record)
+    if event is not None:
+        daemon.containers.put(exits.exited(record, event))
+    else:
+        _lost(daemon, record, "its end was not seen by anybody")
+
+
+def read_exit_record(daemon: Daemon, record: ContainerRecord) -> ContainerExited | None:
+    path = daemon.paths.exit_record(record.sandbox_id, record.id)
+    try:
+        return exit_records.read(path)
+    except FileNotFoundError:
+        return None
+
+
+def _end_pod(daemon: Daemon, record: SandboxRecord, reason: str) -> None:
+    for container in daemon.containers_of(record.id):
+        if container.state in _ALIVE:
+            _lost(daemon, container, reason)
+    if record.state is SandboxState.READY:
+        daemon.log.warning("sandbox %s is not ready any more: %s", record.id, reason)
+        # STOPPING: the reconciler gives back its addresses and whatever else outlived it.
+        daemon.sandboxes.put(record.moved(Event.STOP, reason=reason))
+
+
+def _lost(daemon: Daemon, record: ContainerRecord, reason: str) -> None:
+    daemon.containers.put(
+        record.moved(
+            Event.DIED, exit_code=UNKNOWN_EXIT_CODE, finished_at=daemon.now(), reason="Unknown", message=reason
+        )
+    )
+
+
+def namespaces_of(state: ShimState) -> SandboxNamespaces:
+    return SandboxNamespaces(**{name: getattr(state, name) for name in (*SandboxNamespaces.FDS, "init_pid")})

@@ -1,0 +1,234 @@
+"""CreateContainer: everything up to, and without, the workload's execve.
+
+The way: record → image → root filesystem (a detached overlay) → user → specification → shim, whose clone of the
+container's init does the mounts and waits. A failure anywhere undoes all of it, from that same record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from imagesvc.service import Image
+from oci import syscalls
+from oci.errors import ContainerError
+from oci.protocol.messages import ContainerCreate
+from oci.spec import Spec, to_json
+from oci.users import ResolvedUser, resolve_user
+
+from cri import security
+from cri.api import runtime_pb2 as api
+from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from cri.host import process_start, requested_devices
+from cri.image_volumes import open_image_volumes
+from cri.joined import Progress
+from cri.pod_files import host_hostname, pod_files
+from cri.specgen import ContainerInputs, container_spec
+from cri.specgen.validate import check_container_config
+from cri.state.machine import ContainerState, Event, SandboxState
+from cri.state.records import ContainerID, ContainerRecord, SandboxRecord
+from cri.stopping import signal_number
+from cri.teardown import remove_container
+
+if TYPE_CHECKING:
+    from cri.daemon import Daemon
+    from cri.rpc import Call
+
+
+async def create_container(
+    daemon: Daemon, request: api.CreateContainerRequest, call: Call
+) -> api.CreateContainerResponse:
+    check_container_config(request.config)
+    sandbox = daemon.sandboxes.need(request.pod_sandbox_id)
+    metadata = request.config.metadata
+    key = ("container", sandbox.id, metadata.name, metadata.attempt)
+    what = f"container {metadata.name} in pod {sandbox.config.metadata.namespace}/{sandbox.config.metadata.name}"
+    record = await daemon.joined.run(
+        key, what, lambda progress: _run(daemon, sandbox, request.config, progress), call.time_remaining()
+    )
+    daemon.containers.put(daemon.containers.need(record.id).with_(delivered=True))
+    return api.CreateContainerResponse(container_id=record.id)
+
+
+async def _run(
+    daemon: Daemon, sandbox: SandboxRecord, config: api.ContainerConfig, progress: Progress
+) -> ContainerRecord:
+    if existing := _existing(daemon, sandbox, config):
+        return existing
+    if sandbox.state is not SandboxState.READY:
+        raise FailedPrecondition(f"sandbox {sandbox.id} is {sandbox.state}, not ready for containers")
+    image = daemon.images.find(config.image.image)
+    if image is None:
+        raise NotFound("image", config.image.image)
+    container_id = ContainerID(daemon.new_id())
+    log = config.log_path and sandbox.config.log_directory
+    record = daemon.containers.put(
+        ContainerRecord(
+            id=container_id,
+            sandbox_id=sandbox.id,
+            state=ContainerState.CREATING,
+            config_bytes=config.SerializeToString(deterministic=True),
+            created_at=daemon.now(),
+            image_id=image.id,
+            image_ref=image.repo_digests[0] if image.repo_digests else image.id,
+            image_name=config.image.user_specified_image or config.image.image,
+            cgroup=f"{sandbox.cgroup.rstrip('/')}/{container_id}",
+            log_path=f"{sandbox.config.log_directory}/{config.log_path}" if log else "",
+            stop_signal=_stop_signal(config, image),
+        )
+    )
+    try:
+        return await _make(daemon, sandbox, record, image, progress)
+    except BaseException as error:
+        progress.enter("undoing what was made")
+        record = daemon.containers.put(daemon.containers.need(record.id).moved(Event.FAILED, reason=str(error)))
+        await remove_container(daemon, record)
+        if isinstance(error, ContainerError):
+            raise _explain(error, config) from error
+        raise
+
+
+def _existing(daemon: Daemon, sandbox: SandboxRecord, config: api.ContainerConfig) -> ContainerRecord | None:
+    """A container of this very name. It is the answer when its caller never heard of it, else an error."""
+    for record in daemon.containers_of(sandbox.id):
+        metadata = record.config.metadata
+        if record.state is ContainerState.REMOVING or metadata != config.metadata:
+            continue
+        same = record.config_bytes == config.SerializeToString(deterministic=True)
+        if record.state is ContainerState.CREATED and same and not record.delivered:
+            return record
+        raise AlreadyExists(
+            f"container {metadata.name} attempt {metadata.attempt} exists as {record.id} and is {record.state}"
+        )
+    return None
+
+
+async def _make(
+    daemon: Daemon, sandbox: SandboxRecord, record: ContainerRecord, image: Image, progress: Progress
+) -> ContainerRecord:
+    config = record.config
+    progress.enter("mounting the image")
+    rootfs = await daemon.images.mount_rootfs(image.id, daemon.paths.container(record.id))
+    with syscalls.closing(rootfs):
+        user = _resolve(rootfs, config, image)
+        inputs = _inputs(daemon, sandbox, record, image, user)
+        specification = container_spec(inputs)
+        _write_bundle(daemon, record, specification)
+        volumes = await open_image_volumes(daemon, config, specification)
+        try:
+            progress.enter("waiting for the shim to make the container")
+            shim = await daemon.shim_of(sandbox.id)
+            handles = await shim.create(
+                ContainerCreate(
+                    container_id=record.id,
+                    bundle=str(daemon.paths.bundle(record.id)),
+                    log_path=record.log_path or None,
+                    stdin=config.stdin,
+                    cgroup_path=record.cgroup,
+                    rootfs_fd=rootfs,
+                    mount_indexes=tuple(volumes),
+                    mount_fds=tuple(volumes.values()),
+                    seccomp_fd=security.filter_fd(daemon, config.linux.security_context, specification),
+                )
+            )
+        finally:
+            for fd in volumes.values():
+                os.close(fd)
+    daemon.hold_container(record.id, handles).process = specification.process
+    return daemon.containers.put(
+        record.moved(
+            Event.MADE,
+            pid=handles.pid,
+            pid_start=process_start(handles.pid),
+            user=(user.uid, user.gid, tuple(user.additional_gids)),
+        )
+    )
+
+
+def _inputs(
+    daemon: Daemon, sandbox: SandboxRecord, record: ContainerRecord, image: Image, user: ResolvedUser
+) -> ContainerInputs:
+    config = record.config
+    context = config.linux.security_context
+    if context.privileged and not sandbox.config.linux.security_context.privileged:
+        raise InvalidArgument(
+            "config.linux.security_context.privileged", f"sandbox {sandbox.id} is not privileged"
+        )
+    devices, rules = requested_devices(list(config.devices))
+    if context.privileged:
+        asked = {device.path for device in devices}
+        devices = (*devices, *(d for d in daemon.host.devices if d.path not in asked))
+    return ContainerInputs(
+        config=config,
+        hostname=sandbox.config.hostname or (host_hostname() if sandbox.host_network else sandbox.id[:12]),
+        host_network=sandbox.host_network,
+        host_pid=context.namespace_options.pid == api.NODE,
+        pid_namespace=_pid_namespace(daemon, sandbox, context.namespace_options),
+        image=image.config,
+        user=user,
+        cgroup=record.cgroup,
+        files=pod_files(daemon.paths.sandbox(sandbox.id), host_ipc=sandbox.namespaces.ipc == api.NODE),
+        host=daemon.host,
+        default_capabilities=daemon.settings.runtime.default_capabilities,
+        devices=devices,
+        device_rules=rules,
+        pids_limit=daemon.settings.runtime.pids_limit,
+        apparmor_profile=security.apparmor_profile(daemon.host, context),
+    )
+
+
+def _pid_namespace(daemon: Daemon, sandbox: SandboxRecord, options: api.NamespaceOption) -> str:
+    if options.pid == api.POD:
+        if not sandbox.init_pid:
+            raise InvalidArgument(
+                "config.linux.security_context.namespace_options.pid",
+                f"POD, but sandbox {sandbox.id} was not made with a shared process namespace",
+            )
+        return f"/proc/{sandbox.init_pid}/ns/pid"
+    if options.pid == api.TARGET:
+        target = daemon.containers.need(options.target_id)
+        if target.sandbox_id != sandbox.id or target.state is not ContainerState.RUNNING:
+            raise FailedPrecondition(f"target container {target.id} does not run in sandbox {sandbox.id}")
+        return f"/proc/{target.pid}/ns/pid"
+    return ""
+
+
+def _resolve(rootfs: int, config: api.ContainerConfig, image: Image) -> ResolvedUser:
+    context = config.linux.security_context
+    return resolve_user(
+        rootfs,
+        image_user=image.config.user,
+        run_as_user=context.run_as_user.value if context.HasField("run_as_user") else None,
+        run_as_group=context.run_as_group.value if context.HasField("run_as_group") else None,
+        run_as_username=context.run_as_username,
+        supplemental_groups=tuple(context.supplemental_groups),
+        strict_groups=context.supplemental_groups_policy == api.Strict,
+    )
+
+
+def _stop_signal(config: api.ContainerConfig, image: Image) -> str:
+    """The container's, else the image's, else SIGTERM. An image's nonsense is not the pod's fault."""
+    if config.stop_signal:
+        return api.Signal.Name(config.stop_signal).removeprefix("SIGNAL_").replace("PLUS", "+").replace("MINUS", "-")
+    try:
+        signal_number(image.config.stop_signal)
+    except ValueError:
+        return "SIGTERM"
+    return image.config.stop_signal
+
+
+def _write_bundle(daemon: Daemon, record: ContainerRecord, specification: Spec) -> None:
+    bundle = daemon.paths.bundle(record.id)
+    bundle.mkdir(mode=0o700)
+    (bundle / "config.json").write_text(json.dumps(to_json(specification)))
+
+
+def _explain(error: ContainerError, config: api.ContainerConfig) -> Exception:
+    """A mount whose source is missing is the caller's: say which of its mounts it was."""
+    for index, mount in enumerate(config.mounts):
+        if mount.host_path and mount.host_path in (error.message + error.stage) and not os.path.lexists(mount.host_path):
+            return InvalidArgument(f"config.mounts[{index}].host_path", f"{mount.host_path} does not exist")
+    return error
+
+

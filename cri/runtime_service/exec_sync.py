@@ -1,0 +1,115 @@
+"""ExecSync: a command in a running container, its output and its exit code.
+
+The daemon makes the pipes and reads them itself; the shim only starts the process. Output stops being kept, not read,
+at the limit, so that a command that talks too much neither stalls nor fills the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from oci import syscalls
+from oci.protocol.messages import ExecStart
+
+from cri.api import runtime_pb2 as api
+from cri.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from cri.exec_process import exec_process
+from cri.shims import ExecHandle
+from cri.state.machine import ContainerState
+
+if TYPE_CHECKING:
+    from cri.daemon import Daemon
+    from cri.rpc import Call
+
+#: The CRI allows 16 MiB a stream, but its clients receive 16 MiB a message: both streams together stay below that.
+OUTPUT_LIMIT = 8 * 1024 * 1024 - 64 * 1024
+_READ_BYTES = 64 * 1024
+#: How long output may still come after the command has ended: its children may hold the pipe for ever.
+_DRAIN_S = 0.25
+
+
+async def exec_sync(daemon: Daemon, request: api.ExecSyncRequest, call: Call) -> api.ExecSyncResponse:
+    if not request.cmd:
+        raise InvalidArgument("cmd", "is required")
+    if request.timeout < 0:
+        raise InvalidArgument("timeout", f"{request.timeout} s is negative")
+    record = daemon.containers.need(request.container_id)
+    if record.state is not ContainerState.RUNNING:
+        raise FailedPrecondition(f"container {record.id} is {record.state}, not running")
+    stdout, stderr = _Output(), _Output()
+    try:
+        with syscalls.closing(stdout.write_fd, stderr.write_fd):
+            shim = await daemon.shim_of(record.sandbox_id)
+            process = await shim.exec(
+                ExecStart(
+                    container_id=record.id,
+                    exec_id=daemon.new_id(),
+                    process=exec_process(daemon, record, tuple(request.cmd)),
+                    stdout_fd=stdout.write_fd,
+                    stderr_fd=stderr.write_fd,
+                )
+            )
+        code = await _finish(process, request, record.id)
+        async with asyncio.timeout(_DRAIN_S) as limit:
+            try:
+                await asyncio.gather(stdout.ended.wait(), stderr.ended.wait())
+            except asyncio.CancelledError:
+                if not limit.expired():
+                    raise
+    except TimeoutError:
+        pass  # a child of the command keeps the pipe open: what came until now is the output
+    finally:
+        stdout.close()
+        stderr.close()
+    return api.ExecSyncResponse(stdout=bytes(stdout.kept), stderr=bytes(stderr.kept), exit_code=code)
+
+
+async def _finish(process: ExecHandle, request: api.ExecSyncRequest, container_id: str) -> int:
+    """The exit code. A command that outlives its timeout, or its caller, is killed."""
+    try:
+        async with asyncio.timeout(request.timeout or None):
+            return await process.wait()
+    except TimeoutError:
+        await process.kill(signal.SIGKILL)
+        await process.wait()
+        raise DeadlineExceeded(
+            f"command {request.cmd[0]!r} in container {container_id} ran longer than {request.timeout} s"
+        ) from None
+    except asyncio.CancelledError:
+        await process.kill(signal.SIGKILL)
+        raise
+    finally:
+        process.close()
+
+
+class _Output:
+    """One pipe, read as it fills."""
+
+    def __init__(self) -> None:
+        self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.read_fd, False)
+        self.kept = bytearray()
+        self.ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self.read_fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.read_fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self.kept += data[: OUTPUT_LIMIT - len(self.kept)]
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.read_fd)
+        self.ended.set()
+
+    def close(self) -> None:
+        if not self.ended.is_set():
+            self._finish()
+        os.close(self.read_fd)

@@ -1,0 +1,130 @@
+"""RunPodSandbox: a pod's namespaces, held by its shim, and its network.
+
+The way: record (which names everything that will exist) → files → shim, which makes the namespaces → network → READY.
+A failure anywhere undoes all of it, from that same record.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from oci.protocol.messages import SandboxSetup
+
+from cri.api import runtime_pb2 as api
+from cri.errors import AlreadyExists, InvalidArgument
+from cri.joined import Progress
+from cri.paths import NETNS_DIRECTORY
+from cri.pod_files import host_hostname, write_hosts, write_pod_files
+from cri.pod_network import attachment
+from cri.specgen.validate import check_sandbox_config
+from cri.state.machine import Event, SandboxState
+from cri.state.records import SandboxID, SandboxRecord
+from cri.teardown import remove_sandbox
+
+if TYPE_CHECKING:
+    from cri.daemon import Daemon
+    from cri.rpc import Call
+
+
+async def run_pod_sandbox(
+    daemon: Daemon, request: api.RunPodSandboxRequest, call: Call
+) -> api.RunPodSandboxResponse:
+    check_sandbox_config(request.config)
+    if request.runtime_handler not in daemon.runtime_handlers:
+        raise InvalidArgument("runtime_handler", f"{request.runtime_handler!r} is not configured here")
+    if request.config.linux.security_context.namespace_options.userns_options.uids:
+        raise InvalidArgument(
+            "config.linux.security_context.namespace_options.userns_options",
+            f"runtime handler {request.runtime_handler!r} has no user namespaces",
+        )
+    metadata = request.config.metadata
+    key = sandbox_key(metadata)
+    what = f"pod sandbox {metadata.namespace}/{metadata.name}"
+    record = await daemon.joined.run(
+        key, what, lambda progress: _run(daemon, request, progress), call.time_remaining()
+    )
+    daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(delivered=True))
+    return api.RunPodSandboxResponse(pod_sandbox_id=record.id)
+
+
+def sandbox_key(metadata: api.PodSandboxMetadata) -> tuple[str, ...]:
+    return "sandbox", metadata.namespace, metadata.name, metadata.uid, str(metadata.attempt)
+
+
+async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Progress) -> SandboxRecord:
+    config = request.config
+    if existing := _existing(daemon, config):
+        return existing
+    sandbox_id = SandboxID(daemon.new_id())
+    options = config.linux.security_context.namespace_options
+    parent = config.linux.cgroup_parent
+    record = daemon.sandboxes.put(
+        SandboxRecord(
+            id=sandbox_id,
+            state=SandboxState.CREATING,
+            config_bytes=config.SerializeToString(deterministic=True),
+            created_at=daemon.now(),
+            runtime_handler=request.runtime_handler,
+            boot_id=daemon.boot_id,
+            netns="" if options.network == api.NODE else str(NETNS_DIRECTORY / f"cni-{uuid.uuid4()}"),
+            cgroup=parent or f"{daemon.settings.runtime.cgroup_root}/{sandbox_id}",
+            own_cgroup=not parent,
+        )
+    )
+    try:
+        return await _make(daemon, record, progress)
+    except BaseException as error:
+        progress.enter("undoing what was made")
+        record = daemon.sandboxes.put(daemon.sandboxes.need(record.id).moved(Event.FAILED, reason=str(error)))
+        await remove_sandbox(daemon, record)
+        raise
+
+
+def _existing(daemon: Daemon, config: api.PodSandboxConfig) -> SandboxRecord | None:
+    """A sandbox of this very name. It is the answer when its caller never heard of it, else an error."""
+    key = sandbox_key(config.metadata)
+    for record in daemon.sandboxes:
+        if record.state is SandboxState.REMOVING or sandbox_key(record.config.metadata) != key:
+            continue
+        same = record.config_bytes == config.SerializeToString(deterministic=True)
+        if record.state is SandboxState.READY and same and not record.delivered:
+            return record
+        raise AlreadyExists(
+            f"pod sandbox {config.metadata.namespace}/{config.metadata.name} attempt {config.metadata.attempt} "
+            f"exists as {record.id} and is {record.state}"
+        )
+    return None
+
+
+async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> SandboxRecord:
+    config, options = record.config, record.namespaces
+    directory = daemon.paths.sandbox(record.id)
+    hostname = config.hostname or (host_hostname() if record.host_network else record.id[:12])
+    progress.enter("writing the pod's files")
+    write_pod_files(
+        directory, config, hostname, host_network=record.host_network, host_ipc=options.ipc == api.NODE
+    )
+    progress.enter("waiting for the shim")
+    shim = await daemon.launcher.fork_shim(record.id, str(directory))
+    pod = daemon.hold_pod(record.id, shim)
+    record = daemon.sandboxes.put(record.with_(shim_pid=shim.pid))
+    pod.namespaces = await shim.setup(
+        SandboxSetup(
+            network=not record.host_network,
+            ipc=options.ipc != api.NODE,
+            uts=not record.host_network,
+            shared_pid=options.pid == api.POD,
+            netns_path=record.netns or None,
+            hostname=None if record.host_network else hostname,
+            sysctls=dict(config.linux.sysctls),
+        )
+    )
+    record = daemon.sandboxes.put(record.with_(init_pid=pod.namespaces.init_pid or 0))
+    addresses: tuple[str, ...] = ()
+    if not record.host_network:
+        progress.enter("waiting for the network plugins")
+        result = await daemon.networks.add(attachment(record))
+        addresses = result.ips
+        write_hosts(directory, hostname, addresses)
+    return daemon.sandboxes.put(record.moved(Event.MADE, ips=addresses))

@@ -1,0 +1,41 @@
+"""UpdateContainerResources: zero and empty leave a limit as it is; what is in force shows in ContainerStatus."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cri.api import runtime_pb2 as api
+from cri.errors import FailedPrecondition
+from cri.specgen.resources import linux_resources
+from cri.specgen.validate import check_resources
+from cri.state.machine import ContainerState
+
+if TYPE_CHECKING:
+    from cri.daemon import Daemon
+    from cri.rpc import Call
+
+
+async def update_container_resources(
+    daemon: Daemon, request: api.UpdateContainerResourcesRequest, call: Call
+) -> api.UpdateContainerResourcesResponse:
+    check_resources(request.linux)
+    record = daemon.containers.need(request.container_id)
+    if record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
+        raise FailedPrecondition(f"container {record.id} is {record.state}: it has no resources to update")
+    wanted = linux_resources(request.linux, cgroup_v2=daemon.host.cgroup_v2)
+    await asyncio.to_thread(daemon.cgroups.open(record.cgroup).update, wanted)
+    record = daemon.containers.need(record.id)
+    daemon.containers.put(record.with_(resources_bytes=merged(record.resources, request.linux).SerializeToString()))
+    return api.UpdateContainerResourcesResponse()
+
+
+def merged(
+    current: api.LinuxContainerResources, update: api.LinuxContainerResources
+) -> api.LinuxContainerResources:
+    result = api.LinuxContainerResources()
+    result.CopyFrom(current)
+    if update.hugepage_limits:
+        del result.hugepage_limits[:]
+    result.MergeFrom(update)
+    return result

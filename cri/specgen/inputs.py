@@ -1,0 +1,53 @@
+"""What a container's specification is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagesvc.service import ImageConfig
+from oci import spec
+from oci.users import ResolvedUser
+
+from cri.api import runtime_pb2 as api
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What this host and this daemon can give; looked up once at start."""
+
+    cgroup_v2: bool
+    capabilities: tuple[str, ...]  #: the daemon's own effective set: what a privileged container gets
+    apparmor: bool
+    selinux: bool
+    devices: tuple[spec.Device, ...] = ()  #: every device node of the host, for privileged containers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodFiles:
+    """Host paths that containers of one pod share."""
+
+    hostname: str
+    hosts: str
+    resolv_conf: str
+    shm: str  #: a tmpfs of the pod's own, or the host's with the host's IPC namespace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerInputs:
+    """`pid_namespace` is the path of the one to join, "" for a new one; `device_rules` belong to `devices`."""
+
+    config: api.ContainerConfig
+    hostname: str
+    host_network: bool
+    host_pid: bool
+    pid_namespace: str
+    image: ImageConfig
+    user: ResolvedUser
+    cgroup: str
+    files: PodFiles
+    host: HostFacts
+    default_capabilities: tuple[str, ...]
+    devices: tuple[spec.Device, ...] = ()
+    device_rules: tuple[spec.DeviceRule, ...] = ()
+    pids_limit: int = 0  #: 0 is none
+    apparmor_profile: str | None = None

@@ -1,0 +1,94 @@
+"""The mounts of a container, in the order in which they are made."""
+
+from __future__ import annotations
+
+import posixpath
+
+from oci import spec
+
+from cri.api import runtime_pb2 as api
+from cri.specgen.inputs import ContainerInputs
+
+_PROPAGATION = {
+    api.PROPAGATION_PRIVATE: "rprivate",
+    api.PROPAGATION_HOST_TO_CONTAINER: "rslave",
+    api.PROPAGATION_BIDIRECTIONAL: "rshared",
+}
+
+
+def container_mounts(inputs: ContainerInputs) -> tuple[spec.Mount, ...]:
+    """Kernel file systems first, then the pod's files and the volumes, parents before children.
+
+    A volume at the same place replaces a default mount. Image volumes stand in the list as `bind` mounts without a
+    source: the engine is given a descriptor for each (`image_mounts`).
+    """
+    volumes = {_clean(mount.container_path): mount for mount in inputs.config.mounts}
+    defaults = [mount for mount in _defaults(inputs) if mount.destination not in volumes]
+    ordered = sorted(volumes.items(), key=lambda item: item[0].count("/") if item[0] != "/" else 0)
+    return (*defaults, *(_volume(path, mount) for path, mount in ordered))
+
+
+def image_mounts(config: api.ContainerConfig) -> dict[str, api.Mount]:
+    """The image volumes of a container by cleaned mount point."""
+    return {_clean(m.container_path): m for m in config.mounts if m.HasField("image") and m.image.image}
+
+
+def _clean(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _defaults(inputs: ContainerInputs) -> list[spec.Mount]:
+    security = inputs.config.linux.security_context
+    access = "rw" if security.privileged else "ro"
+    safe = ("nosuid", "noexec", "nodev")
+    files = inputs.files
+    # The pod's files are shared by its containers; a read-only rootfs keeps them from being changed.
+    file_access = "ro" if security.readonly_rootfs else "rw"
+    return [
+        spec.Mount(destination="/proc", type="proc", source="proc", options=safe),
+        spec.Mount(
+            destination="/dev", type="tmpfs", source="tmpfs",
+            options=("nosuid", "strictatime", "mode=755", "size=65536k"),
+        ),
+        spec.Mount(
+            destination="/dev/pts", type="devpts", source="devpts",
+            options=("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        ),
+        spec.Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=safe),
+        spec.Mount(destination="/sys", type="sysfs", source="sysfs", options=(*safe, access)),
+        spec.Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=(*safe, "relatime", access)),
+        spec.Mount(destination="/dev/shm", type="bind", source=files.shm, options=("rbind", "rw", *safe)),
+        *(
+            spec.Mount(destination=path, type="bind", source=source, options=("rbind", "rprivate", file_access))
+            for path, source in (
+                ("/etc/hostname", files.hostname),
+                ("/etc/hosts", files.hosts),
+                ("/etc/resolv.conf", files.resolv_conf),
+            )
+        ),
+    ]  # fmt: skip
+
+
+def _volume(path: str, mount: api.Mount) -> spec.Mount:
+    if mount.image.image:
+        return spec.Mount(destination=path, type="bind", options=("rbind", "ro", "rprivate"))
+    options = ["rbind", _PROPAGATION[mount.propagation]]
+    if mount.recursive_read_only:
+        options.append("rro")
+    options.append("ro" if mount.readonly else "rw")
+    options += mount.mount_options
+    return spec.Mount(
+        destination=path,
+        type="bind",
+        source=mount.host_path,
+        options=tuple(options),
+        uid_mappings=_mappings(mount.uidMappings),
+        gid_mappings=_mappings(mount.gidMappings),
+    )
+
+
+def _mappings(mappings: object) -> tuple[spec.IdMapping, ...]:
+    return tuple(
+        spec.IdMapping(container_id=m.container_id, host_id=m.host_id, size=m.length)
+        for m in mappings  # type: ignore[attr-defined]
+    )

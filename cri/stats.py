@@ -1,0 +1,108 @@
+"""Statistics as the CRI shows them, from a container's cgroup and its writable layer.
+
+Samples are taken when asked for, with a small age limit so that a client that asks for the same thing twice in a row
+does not read the cgroup twice. The size of the writable layer, which needs a walk, is measured in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oci.cgroups import CgroupStats
+
+from cri.api import runtime_pb2 as api
+from cri.state.machine import ContainerState
+from cri.state.records import ContainerRecord
+
+if TYPE_CHECKING:
+    from cri.daemon import Daemon
+
+LAYER_INTERVAL_S = 30.0
+
+
+@dataclass(slots=True)
+class _Layer:
+    used_bytes: int = 0
+    inodes_used: int = 0
+    timestamp: int = 0
+    measured: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+
+class ContainerStatistics:
+    """Remembers, per container, the last CPU sample (for the rate) and the last measured layer size."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._layers: dict[str, _Layer] = {}
+        self._samples: dict[str, tuple[int, int, int]] = {}  # timestamp, usage, rate
+
+    def forget(self, container_id: str) -> None:
+        self._samples.pop(container_id, None)
+        layer = self._layers.pop(container_id, None)
+        if layer and layer.task:
+            layer.task.cancel()
+
+    def of(self, record: ContainerRecord) -> api.ContainerStats:
+        stats = api.ContainerStats(
+            attributes=api.ContainerAttributes(
+                id=record.id,
+                metadata=record.config.metadata,
+                labels=record.config.labels,
+                annotations=record.config.annotations,
+            )
+        )
+        if record.state is ContainerState.RUNNING:
+            self._fill(stats, record, self._daemon.cgroups.open(record.cgroup).stats())
+        self._layer(stats.writable_layer, record)
+        return stats
+
+    def _fill(self, stats: api.ContainerStats, record: ContainerRecord, sample: CgroupStats) -> None:
+        now = sample.timestamp_ns
+        stats.cpu.timestamp = now
+        stats.cpu.usage_core_nano_seconds.value = sample.cpu_usage_ns
+        stats.cpu.usage_nano_cores.value = self._rate(record.id, now, sample.cpu_usage_ns)
+        memory = stats.memory
+        memory.timestamp = now
+        memory.working_set_bytes.value = sample.memory_working_set
+        memory.usage_bytes.value = sample.memory_usage
+        memory.rss_bytes.value = sample.memory_rss
+        memory.page_faults.value = sample.memory_page_faults
+        memory.major_page_faults.value = sample.memory_major_page_faults
+        limit = sample.memory_limit
+        memory.available_bytes.value = max(limit - sample.memory_working_set, 0) if limit else 0
+        stats.swap.timestamp = now
+        stats.swap.swap_usage_bytes.value = sample.memory_swap or 0
+
+    def _rate(self, container_id: str, now: int, usage: int) -> int:
+        """Nano-cores between this sample and the last one that is at least a tenth of a second older."""
+        before = self._samples.get(container_id)
+        if before is None:
+            self._samples[container_id] = now, usage, 0
+            return 0
+        if now - before[0] < 100_000_000:
+            return before[2]
+        rate = max(usage - before[1], 0) * 1_000_000_000 // (now - before[0])
+        self._samples[container_id] = now, usage, rate
+        return rate
+
+    def _layer(self, message: api.FilesystemUsage, record: ContainerRecord) -> None:
+        layer = self._layers.setdefault(record.id, _Layer())
+        if layer.task is None and (not layer.measured or time.monotonic() - layer.measured > LAYER_INTERVAL_S):
+            layer.task = asyncio.ensure_future(self._measure(layer, record.id))
+        message.timestamp = layer.timestamp or self._daemon.now()
+        message.fs_id.mountpoint = self._daemon.images.usage().mountpoint
+        message.used_bytes.value = layer.used_bytes
+        message.inodes_used.value = layer.inodes_used
+
+    async def _measure(self, layer: _Layer, container_id: str) -> None:
+        try:
+            usage = await self._daemon.images.container_usage(self._daemon.paths.container(container_id))
+            layer.used_bytes, layer.inodes_used = usage.used_bytes, usage.inodes_used
+            layer.timestamp = self._daemon.now()
+        finally:
+            layer.measured = time.monotonic()
+            layer.task = None
