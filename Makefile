@@ -1,0 +1,92 @@
+# Coracle: the development and test entry points.
+#
+# `sudo make demo` and `sudo make test` do all their own set-up on a fresh Debian 12 or 13: root, make and the package
+# registries are enough. Debian packages that would start a service (nginx, docker-registry, containerd) are never
+# installed: they are downloaded, unpacked below .cache/ and run from there.
+#
+#   PYTHON   the interpreter of .venv, at least 3.11                     make test PYTHON=/usr/bin/python3.13
+#   ARGS     passed on to pytest, to the demo or to the benchmark        make test ARGS='-k images -x'
+#   CRITEST  a critest binary (kubernetes-sigs/cri-tools), `make critest`
+#   KUBELET  a kubelet binary, `make kubelet`
+#
+# Set-up is kept in stamp files below .cache/ and .venv/: the second run starts at once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= /usr/bin/python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := .cache
+APT_STAMP := $(CACHE)/apt.stamp
+VENV_STAMP := $(VENV)/.installed
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## this list
+	@echo "Coracle. Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12 | sed 's/^/  /'
+	@echo "Variables: PYTHON=$(PYTHON)  ARGS=$(ARGS)  (the head of Makefile explains them)"
+
+# -- set-up ------------------------------------------------------------------------------------------------------------
+
+$(APT_STAMP): deploy/debian-packages.txt deploy/setup-debian.sh
+	@mkdir -p $(CACHE)
+	bash deploy/setup-debian.sh deploy/debian-packages.txt
+	@touch $@
+
+$(VENV_STAMP): pyproject.toml constraints.txt $(APT_STAMP)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is older than Python 3.11: set PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	    --editable '.[deploy,e2e,dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV_STAMP) ## install what the other targets need (they call it themselves)
+
+# -- what people run ---------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## run a pod end to end on this machine, then remove every trace of it (root)
+	$(BIN)/python -m e2e.demo $(ARGS)
+
+.PHONY: test
+test: setup ## linters, unit, contract and system tests (root; without root the system tests are skipped)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: setup ## linters, architecture and unit tests (no root, well under a minute)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/architecture tests/unit -m 'not linter' $(ARGS)
+
+.PHONY: bench
+bench: setup ## latencies, memory and throughput beside Debian's containerd, as ratios (root)
+	$(BIN)/python -m e2e.bench $(ARGS)
+
+.PHONY: critest
+critest: setup ## run the CRI validation suite against the daemon: make critest CRITEST=/path/to/critest (root)
+	@test -n "$(CRITEST)" || { echo "set CRITEST to a critest binary; e2e/critest/README.md tells how to build one" >&2; exit 2; }
+	$(BIN)/python -m e2e.critest --critest "$(CRITEST)" $(ARGS)
+
+.PHONY: kubelet
+kubelet: setup ## run a standalone kubelet with a static pod on the daemon: make kubelet KUBELET=/path/to/kubelet (root)
+	@test -n "$(KUBELET)" || { echo "set KUBELET to a kubelet binary; e2e/kubelet/README.md tells how to build one" >&2; exit 2; }
+	$(BIN)/python -m e2e.kubelet --kubelet "$(KUBELET)" $(ARGS)
+
+.PHONY: proto
+proto: setup ## regenerate the modules in cri/api from the .proto files
+	$(BIN)/python -m cri.api.generate
+
+.PHONY: clean
+clean: ## remove .venv, caches and everything built
+	rm -rf $(VENV) $(CACHE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,91 @@
+"""Background programs around a test: started with a log file of their own, stopped by pid, never by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+class NotReady(Exception):
+    """A program ended, or did not become ready in time; the message ends with the last lines of its log."""
+
+    def __init__(self, name: str, reason: str, log: Path) -> None:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:]) if log.exists() else ""
+        super().__init__(f"{name} {reason}; the end of {log}:\n{tail}")
+        self.name = name
+
+
+class Program:
+    """One running program. `stop` sends SIGTERM, then SIGKILL; it is idempotent."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as sink:
+            # A session of its own: a Ctrl-C at the terminal reaches only the driver, which then stops things in order.
+            self.process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else {**os.environ, **env},
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.process.poll() is not None:
+                raise NotReady(self.name, f"ended with status {self.process.returncode}", self.log)
+            if time.monotonic() > deadline:
+                raise NotReady(self.name, f"was not ready within {seconds:g} s", self.log)
+            time.sleep(0.02)
+
+    def stop(self, seconds: float = 15) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, and no ghost left."""
+        self.process.kill()
+        self.process.wait()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

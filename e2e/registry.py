@@ -1,0 +1,57 @@
+"""Debian's docker-registry on loopback: a real registry for tests, the demo and the benchmarks.
+
+Owns the process and its configuration. Its storage is a directory that the caller chooses and removes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.image import Registry
+from e2e import debian
+from e2e.processes import Program, answers, free_port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningRegistry:
+    address: str
+    """HOST:PORT"""
+    pid: int
+    client: Registry
+
+
+@contextmanager
+def running_registry(directory: Path, *, port: int | None = None) -> Iterator[RunningRegistry]:
+    """A registry that stores below `directory` and ends with the block."""
+    program = debian.program("docker-registry", "usr/bin/docker-registry")
+    port = port or free_port()
+    address = f"127.0.0.1:{port}"
+    directory.mkdir(parents=True, exist_ok=True)
+    configuration = directory / "registry.yml"
+    # JSON is YAML: no writer of our own.
+    configuration.write_text(
+        json.dumps(
+            {
+                "version": "0.1",
+                "log": {"level": "warn"},
+                "storage": {"filesystem": {"rootdirectory": str(directory / "blobs")}, "delete": {"enabled": True}},
+                "http": {"addr": address},
+            }
+        )
+    )
+    process = Program(
+        "docker-registry",
+        [str(program), "serve", str(configuration)],
+        directory / "registry.log",
+        # Exporters read OTEL_* and REGISTRY_* from the environment: a caller's settings must not reach it.
+        env={"OTEL_TRACES_EXPORTER": "none"},
+    )
+    try:
+        process.wait_until(lambda: answers("127.0.0.1", port))
+        yield RunningRegistry(address=address, pid=process.pid, client=Registry(address))
+    finally:
+        process.stop()
