@@ -17,9 +17,6 @@ from typing import TYPE_CHECKING
 
 from cni.network import BuiltinNetwork, Networks, NetworkSettings
 from imagesvc.service import ImageService, ImageSettings
-from oci import cgroups
-from oci.cgroups import CgroupDriver
-from oci.protocol.messages import ContainerHandles
 from oci.seccomp import FilterCache
 
 from cri import exits, host, recovery, views
@@ -31,12 +28,16 @@ from cri.paths import Paths
 from cri.programs import Programs
 from cri.reconciler import Reconciler
 from cri.shims import Launcher, Shim
+from cri.specgen import HostFacts
 from cri.state import records, store
 from cri.state.database import Checkpointer, migrate, open_database
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.state.store import Table
 from cri.stats import ContainerStatistics
 from cri.trash import Trash
+from oci import cgroups
+from oci.cgroups import CgroupDriver
+from oci.protocol.messages import ContainerHandles
 
 if TYPE_CHECKING:
     from cri.metrics import Metrics
@@ -53,6 +54,9 @@ class Daemon:
     networks: Networks
     launcher: Launcher
     cgroups: CgroupDriver
+    host: HostFacts
+    trash: Trash
+    checkpointer: Checkpointer
     reconciler: Reconciler
     statistics: ContainerStatistics
 
@@ -96,7 +100,7 @@ class Daemon:
         database = open_database(paths.database)
         migrate(database, "cri", store.MIGRATIONS)
         daemon = cls(settings, metrics, database)
-        daemon._checkpointer = Checkpointer(paths.database)
+        daemon.checkpointer = Checkpointer(paths.database)
         daemon.trash = Trash(paths.root / "trash")
         manager = settings.cgroup_manager
         daemon.cgroups = cgroups.detect("systemd" if manager is CgroupManager.SYSTEMD else "cgroupfs")
@@ -128,7 +132,7 @@ class Daemon:
         await self.images.close()
         await self.trash.close()
         self.programs.close()
-        self._checkpointer.close()
+        self.checkpointer.close()
         self._database.close()
 
     # --- small services for the handlers --------------------------------------------------------------------------
@@ -218,5 +222,3 @@ def network_settings(settings: Settings) -> NetworkSettings:
         if network.builtin is Builtin.NEVER
         else BuiltinNetwork(bridge=network.bridge, subnets=network.subnets, mtu=network.mtu),
     )
-
-

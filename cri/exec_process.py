@@ -6,10 +6,9 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from oci.spec import Process, Spec
-
 from cri.errors import FailedPrecondition
 from cri.state.records import ContainerRecord
+from oci.spec import Process, Spec
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

@@ -11,6 +11,10 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from cri.live import LiveContainer, LivePod
+from cri.shims import AdoptState
+from cri.state.machine import ContainerState, Event, SandboxState
+from cri.state.records import ContainerRecord, SandboxRecord
 from oci.protocol.messages import (
     AdoptContainer,
     AdoptSandbox,
@@ -20,11 +24,6 @@ from oci.protocol.messages import (
     SandboxNamespaces,
     ShimEvent,
 )
-
-from cri.live import LiveContainer, LivePod
-from cri.shims import AdoptState
-from cri.state.machine import ContainerState, Event, SandboxState
-from cri.state.records import ContainerRecord, SandboxRecord
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -79,7 +78,6 @@ def on_shim_lost(daemon: Daemon, sandbox_id: str) -> None:
         return
     pod.shim = None
     pod.shim_ready.clear()
-    daemon.metrics.monitor_stopped(record.config.metadata.name)
     daemon.log.warning("sandbox %s: its shim %d died, forking another", sandbox_id, record.shim_pid)
     pod.repairing = asyncio.ensure_future(_repair(daemon, record, pod))
 

@@ -7,12 +7,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from oci import spec, syscalls
-from oci.capabilities import CAPABILITIES
-
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.specgen import HostFacts
+from oci import spec, syscalls
+from oci.capabilities import NUMBERS
 
 # Below /dev, but made by every container for itself or of no use inside.
 _NOT_DEVICES = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"}
@@ -22,7 +21,7 @@ def host_facts(*, cgroup_v2: bool) -> HostFacts:
     effective, _, _ = syscalls.capget()
     return HostFacts(
         cgroup_v2=cgroup_v2,
-        capabilities=tuple(name for name, number in CAPABILITIES.items() if effective >> number & 1),
+        capabilities=tuple(name for name, number in NUMBERS.items() if effective >> number & 1),
         apparmor=_says("/sys/module/apparmor/parameters/enabled", "Y"),
         selinux=Path("/sys/fs/selinux/enforce").exists(),
         devices=tuple(devices_below("/dev")),

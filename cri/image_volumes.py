@@ -6,12 +6,11 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from oci import syscalls
-from oci.spec import Spec
-
 from cri.api import runtime_pb2 as api
 from cri.errors import ImageVolumeMountFailed
 from cri.specgen.mounts import image_mounts
+from oci import syscalls
+from oci.spec import Spec
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -45,7 +44,10 @@ async def _open(daemon: Daemon, mount: api.Mount) -> int:
     with syscalls.closing(whole):
         try:
             inside = syscalls.openat2(
-                whole, mount.image_sub_path, os.O_PATH, resolve=syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+                whole,
+                mount.image_sub_path,
+                os.O_PATH,
+                resolve=syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS,
             )
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):

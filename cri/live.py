@@ -10,10 +10,9 @@ import asyncio
 import os
 from dataclasses import dataclass, field
 
+from cri.shims import Shim
 from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces
 from oci.spec import Process
-
-from cri.shims import Shim
 
 
 @dataclass(slots=True)

@@ -1,15 +1,15 @@
 """Where everything of one daemon lies. Two daemons with different roots share nothing.
 
-    <root>                            persistent
-      state.db                        cri.state.database
-      layers/ staging/ ...            imagesvc
-      containers/<container>/         upper/ and work/ of the writable layer
-      cni/                            results of CNI ADD
-    <runroot>                         gone after a boot
-      coracle.sock
-      sandboxes/<sandbox>/            hostname hosts resolv.conf shm/ shim.sock, <container>.exit
-      bundles/<container>/            config.json
-    /run/netns/cni-<uuid>             network namespaces, where CNI plugins and `ip netns` expect them
+<root>                            persistent
+  state.db                        cri.state.database
+  layers/ staging/ ...            imagesvc
+  containers/<container>/         upper/ and work/ of the writable layer
+  cni/                            results of CNI ADD
+<runroot>                         gone after a boot
+  coracle.sock
+  sandboxes/<sandbox>/            hostname hosts resolv.conf shm/ shim.sock, <container>.exit
+  bundles/<container>/            config.json
+/run/netns/cni-<uuid>             network namespaces, where CNI plugins and `ip netns` expect them
 """
 
 from __future__ import annotations

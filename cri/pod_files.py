@@ -10,10 +10,9 @@ import errno
 import os
 from pathlib import Path
 
-from oci import syscalls
-
 from cri.api import runtime_pb2 as api
 from cri.specgen import PodFiles
+from oci import syscalls
 
 SHM_BYTES = 64 * 1024 * 1024
 _FILE_LIMIT = 1 << 20

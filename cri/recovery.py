@@ -12,9 +12,6 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from oci.protocol.messages import ContainerState as ShimContainer
-from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces, ShimState
-
 from cri import exits
 from cri.api import runtime_pb2 as api
 from cri.host import process_start
@@ -22,6 +19,8 @@ from cri.live import LivePod
 from cri.shims import Shim, ShimGone
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import UNKNOWN_EXIT_CODE, ContainerRecord, SandboxRecord
+from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces, ShimState
+from oci.protocol.messages import ContainerState as ShimContainer
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

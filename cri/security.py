@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oci import seccomp, spec
-
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument, Unavailable
 from cri.specgen import HostFacts
+from oci import seccomp, spec
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

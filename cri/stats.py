@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oci.cgroups import CgroupStats
-
 from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
+from oci.cgroups import CgroupStats
+from oci.cgroups.stats import MemoryStats
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -30,6 +30,22 @@ class _Layer:
     timestamp: int = 0
     measured: float = 0.0
     task: asyncio.Task[None] | None = None
+
+
+def fill_memory(message: api.MemoryUsage, memory: MemoryStats, now: int) -> None:
+    message.timestamp = now
+    message.working_set_bytes.value = memory.working_set
+    message.usage_bytes.value = memory.usage
+    message.rss_bytes.value = memory.rss
+    message.page_faults.value = memory.page_faults
+    message.major_page_faults.value = memory.major_page_faults
+    message.available_bytes.value = max(memory.limit - memory.working_set, 0) if memory.limit is not None else 0
+
+
+def fill_swap(message: api.SwapUsage, memory: MemoryStats, now: int) -> None:
+    message.timestamp = now
+    message.swap_usage_bytes.value = memory.swap_usage or 0
+    message.swap_available_bytes.value = max((memory.swap_limit or 0) - (memory.swap_usage or 0), 0)
 
 
 class ContainerStatistics:
@@ -62,20 +78,13 @@ class ContainerStatistics:
 
     def _fill(self, stats: api.ContainerStats, record: ContainerRecord, sample: CgroupStats) -> None:
         now = sample.timestamp_ns
-        stats.cpu.timestamp = now
-        stats.cpu.usage_core_nano_seconds.value = sample.cpu_usage_ns
-        stats.cpu.usage_nano_cores.value = self._rate(record.id, now, sample.cpu_usage_ns)
-        memory = stats.memory
-        memory.timestamp = now
-        memory.working_set_bytes.value = sample.memory_working_set
-        memory.usage_bytes.value = sample.memory_usage
-        memory.rss_bytes.value = sample.memory_rss
-        memory.page_faults.value = sample.memory_page_faults
-        memory.major_page_faults.value = sample.memory_major_page_faults
-        limit = sample.memory_limit
-        memory.available_bytes.value = max(limit - sample.memory_working_set, 0) if limit else 0
-        stats.swap.timestamp = now
-        stats.swap.swap_usage_bytes.value = sample.memory_swap or 0
+        if sample.cpu:
+            stats.cpu.timestamp = now
+            stats.cpu.usage_core_nano_seconds.value = sample.cpu.usage_ns
+            stats.cpu.usage_nano_cores.value = self._rate(record.id, now, sample.cpu.usage_ns)
+        if sample.memory:
+            fill_memory(stats.memory, sample.memory, now)
+            fill_swap(stats.swap, sample.memory, now)
 
     def _rate(self, container_id: str, now: int, usage: int) -> int:
         """Nano-cores between this sample and the last one that is at least a tenth of a second older."""

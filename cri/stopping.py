@@ -11,11 +11,10 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oci.errors import ContainerNotFound
-
 from cri.errors import Unavailable
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
+from oci.errors import ContainerNotFound
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

@@ -15,14 +15,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oci import syscalls
-from oci.errors import ContainerNotFound
-
 from cri.pod_files import release_pod_files
 from cri.pod_network import attachment
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.stopping import kill_container
+from oci import syscalls
+from oci.errors import ContainerNotFound
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

@@ -88,7 +88,7 @@ def container_entry(record: ContainerRecord) -> bytes:
 def container_status(record: ContainerRecord) -> api.ContainerStatus:
     config = record.config
     uid, gid, groups = record.user
-    status = api.ContainerStatus(
+    return api.ContainerStatus(
         id=record.id,
         metadata=config.metadata,
         state=container_state(record),
@@ -109,7 +109,6 @@ def container_status(record: ContainerRecord) -> api.ContainerStatus:
         user=api.ContainerUser(linux=api.LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups)),
         stop_signal=_stop_signal(record.stop_signal),
     )
-    return status
 
 
 def _image(record: ContainerRecord) -> api.ImageSpec:
@@ -123,4 +122,4 @@ def _image(record: ContainerRecord) -> api.ImageSpec:
 def _stop_signal(name: str) -> api.Signal.ValueType:
     """The enum's value of "SIGTERM"; an image may name a signal that the CRI has no name for."""
     full = "SIGNAL_" + (name if name.startswith("SIG") else "SIG" + name).replace("+", "PLUS").replace("-", "MINUS")
-    return api.Signal.Value(full) if full in api.Signal.keys() else api.SIGNAL_RUNTIME_DEFAULT
+    return api.Signal.Value(full) if full in api.Signal else api.SIGNAL_RUNTIME_DEFAULT

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from cri.rpc import Call
 
 
-async def container_stats(
-    daemon: Daemon, request: api.ContainerStatsRequest, call: Call
-) -> api.ContainerStatsResponse:
+async def container_stats(daemon: Daemon, request: api.ContainerStatsRequest, call: Call) -> api.ContainerStatsResponse:
     record = daemon.containers.need(request.container_id)
     return api.ContainerStatsResponse(stats=daemon.statistics.of(record))

@@ -11,10 +11,6 @@ import os
 from typing import TYPE_CHECKING
 
 from imagesvc.service import Image
-from oci import syscalls
-from oci.errors import ContainerError
-from oci.protocol.messages import ContainerCreate
-from oci.spec import Spec, to_json
 from oci.users import ResolvedUser, resolve_user
 
 from cri import security
@@ -30,6 +26,10 @@ from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerID, ContainerRecord, SandboxRecord
 from cri.stopping import signal_number
 from cri.teardown import remove_container
+from oci import syscalls
+from oci.errors import ContainerError
+from oci.protocol.messages import ContainerCreate
+from oci.spec import Spec, to_json
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -152,9 +152,7 @@ def _inputs(
     config = record.config
     context = config.linux.security_context
     if context.privileged and not sandbox.config.linux.security_context.privileged:
-        raise InvalidArgument(
-            "config.linux.security_context.privileged", f"sandbox {sandbox.id} is not privileged"
-        )
+        raise InvalidArgument("config.linux.security_context.privileged", f"sandbox {sandbox.id} is not privileged")
     devices, rules = requested_devices(list(config.devices))
     if context.privileged:
         asked = {device.path for device in devices}
@@ -227,8 +225,10 @@ def _write_bundle(daemon: Daemon, record: ContainerRecord, specification: Spec) 
 def _explain(error: ContainerError, config: api.ContainerConfig) -> Exception:
     """A mount whose source is missing is the caller's: say which of its mounts it was."""
     for index, mount in enumerate(config.mounts):
-        if mount.host_path and mount.host_path in (error.message + error.stage) and not os.path.lexists(mount.host_path):
+        if (
+            mount.host_path
+            and mount.host_path in (error.message + error.stage)
+            and not os.path.lexists(mount.host_path)
+        ):
             return InvalidArgument(f"config.mounts[{index}].host_path", f"{mount.host_path} does not exist")
     return error
-
-

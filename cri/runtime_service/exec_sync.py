@@ -11,14 +11,13 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from oci import syscalls
-from oci.protocol.messages import ExecStart
-
 from cri.api import runtime_pb2 as api
 from cri.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from cri.exec_process import exec_process
 from cri.shims import ExecHandle
 from cri.state.machine import ContainerState
+from oci import syscalls
+from oci.protocol.messages import ExecStart
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

@@ -43,8 +43,4 @@ def select_containers(
     if sandbox_id:
         sandbox = daemon.sandboxes.find(sandbox_id)
         records = [r for r in records if sandbox and r.sandbox_id == sandbox.id]
-    return [
-        r
-        for r in records
-        if r.state is not ContainerState.CREATING and matches_labels(r.config.labels, labels)
-    ]
+    return [r for r in records if r.state is not ContainerState.CREATING and matches_labels(r.config.labels, labels)]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from oci.protocol.messages import SandboxSetup
-
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, InvalidArgument
 from cri.joined import Progress
@@ -21,15 +19,14 @@ from cri.specgen.validate import check_sandbox_config
 from cri.state.machine import Event, SandboxState
 from cri.state.records import SandboxID, SandboxRecord
 from cri.teardown import remove_sandbox
+from oci.protocol.messages import SandboxSetup
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
     from cri.rpc import Call
 
 
-async def run_pod_sandbox(
-    daemon: Daemon, request: api.RunPodSandboxRequest, call: Call
-) -> api.RunPodSandboxResponse:
+async def run_pod_sandbox(daemon: Daemon, request: api.RunPodSandboxRequest, call: Call) -> api.RunPodSandboxResponse:
     check_sandbox_config(request.config)
     if request.runtime_handler not in daemon.runtime_handlers:
         raise InvalidArgument("runtime_handler", f"{request.runtime_handler!r} is not configured here")
@@ -41,9 +38,7 @@ async def run_pod_sandbox(
     metadata = request.config.metadata
     key = sandbox_key(metadata)
     what = f"pod sandbox {metadata.namespace}/{metadata.name}"
-    record = await daemon.joined.run(
-        key, what, lambda progress: _run(daemon, request, progress), call.time_remaining()
-    )
+    record = await daemon.joined.run(key, what, lambda progress: _run(daemon, request, progress), call.time_remaining())
     daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(delivered=True))
     return api.RunPodSandboxResponse(pod_sandbox_id=record.id)
 
@@ -102,9 +97,7 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
     directory = daemon.paths.sandbox(record.id)
     hostname = config.hostname or (host_hostname() if record.host_network else record.id[:12])
     progress.enter("writing the pod's files")
-    write_pod_files(
-        directory, config, hostname, host_network=record.host_network, host_ipc=options.ipc == api.NODE
-    )
+    write_pod_files(directory, config, hostname, host_network=record.host_network, host_ipc=options.ipc == api.NODE)
     progress.enter("waiting for the shim")
     shim = await daemon.launcher.fork_shim(record.id, str(directory))
     pod = daemon.hold_pod(record.id, shim)

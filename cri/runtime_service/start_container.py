@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci.errors import ContainerError
-
 from cri.api import runtime_pb2 as api
 from cri.errors import FailedPrecondition
 from cri.state.machine import ContainerState, Event
+from oci.errors import ContainerError
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 START_FAILED_EXIT_CODE = 128
 
 
-async def start_container(
-    daemon: Daemon, request: api.StartContainerRequest, call: Call
-) -> api.StartContainerResponse:
+async def start_container(daemon: Daemon, request: api.StartContainerRequest, call: Call) -> api.StartContainerResponse:
     record = daemon.containers.need(request.container_id)
     live = daemon.live_containers.get(record.id)
     if record.state is not ContainerState.CREATED or live is None:

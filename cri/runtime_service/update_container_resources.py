@@ -30,9 +30,7 @@ async def update_container_resources(
     return api.UpdateContainerResourcesResponse()
 
 
-def merged(
-    current: api.LinuxContainerResources, update: api.LinuxContainerResources
-) -> api.LinuxContainerResources:
+def merged(current: api.LinuxContainerResources, update: api.LinuxContainerResources) -> api.LinuxContainerResources:
     result = api.LinuxContainerResources()
     result.CopyFrom(current)
     if update.hugepage_limits:

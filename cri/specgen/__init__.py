@@ -11,12 +11,11 @@ values, so every decision about a container's privileges can be read and tested 
 
 from __future__ import annotations
 
-from oci import spec
-
 from cri.specgen.inputs import ContainerInputs, HostFacts, PodFiles
 from cri.specgen.mounts import container_mounts
 from cri.specgen.process import container_process
 from cri.specgen.resources import container_resources
+from oci import spec
 
 __all__ = ["ContainerInputs", "HostFacts", "PodFiles", "container_spec"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imagesvc.service import ImageConfig
-from oci import spec
 from oci.users import ResolvedUser
 
 from cri.api import runtime_pb2 as api
+from oci import spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
-from oci import spec
-
 from cri.api import runtime_pb2 as api
 from cri.specgen.inputs import ContainerInputs
+from oci import spec
 
 _PROPAGATION = {
     api.PROPAGATION_PRIVATE: "rprivate",

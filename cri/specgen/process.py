@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from oci import spec
-
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.specgen.inputs import ContainerInputs
+from oci import spec
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -21,9 +20,7 @@ def container_process(inputs: ContainerInputs) -> spec.Process:
         cwd=config.working_dir or inputs.image.working_dir or "/",
         env=container_env(inputs),
         terminal=config.tty,
-        user=spec.User(
-            uid=inputs.user.uid, gid=inputs.user.gid, additional_gids=tuple(inputs.user.additional_gids)
-        ),
+        user=spec.User(uid=inputs.user.uid, gid=inputs.user.gid, additional_gids=tuple(inputs.user.additional_gids)),
         capabilities=container_capabilities(
             security.capabilities,
             privileged=security.privileged,
@@ -36,9 +33,7 @@ def container_process(inputs: ContainerInputs) -> spec.Process:
     )
 
 
-def container_args(
-    config: api.ContainerConfig, entrypoint: tuple[str, ...], cmd: tuple[str, ...]
-) -> tuple[str, ...]:
+def container_args(config: api.ContainerConfig, entrypoint: tuple[str, ...], cmd: tuple[str, ...]) -> tuple[str, ...]:
     """Kubernetes' rule: `command` replaces the entrypoint and drops the image's cmd, `args` replace only the cmd."""
     if config.command:
         args = (*config.command, *config.args)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from oci import spec
-
 from cri.api import runtime_pb2 as api
 from cri.specgen.inputs import ContainerInputs
+from oci import spec
 
 #: What every container may do with device nodes: make any, use the harmless ones (oci.md 4.3).
 DEFAULT_DEVICE_RULES = (
@@ -59,8 +58,6 @@ def linux_resources(wanted: api.LinuxContainerResources, *, cgroup_v2: bool) -> 
         memory=memory,
         cpu=cpu,
         # The kubelet names every page size of the host, 0 for those not asked for: 0 is a limit, and meant.
-        hugepage_limits=tuple(
-            spec.HugepageLimit(page_size=h.page_size, limit=h.limit) for h in wanted.hugepage_limits
-        ),
+        hugepage_limits=tuple(spec.HugepageLimit(page_size=h.page_size, limit=h.limit) for h in wanted.hugepage_limits),
         unified=dict(wanted.unified) if cgroup_v2 else {},
     )

@@ -44,9 +44,7 @@ def migrate(connection: sqlite3.Connection, area: str, scripts: Sequence[str]) -
             "run the newer coracle again, or start with an empty --root"
         )
     for number, script in enumerate(scripts[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN; {script}; INSERT OR REPLACE INTO schema VALUES ('{area}', {number}); COMMIT;"
-        )
+        connection.executescript(f"BEGIN; {script}; INSERT OR REPLACE INTO schema VALUES ('{area}', {number}); COMMIT;")
 
 
 class Checkpointer:

@@ -60,9 +60,7 @@ class SandboxRecord:
 
     def moved(self, event: Event, **changes: Any) -> Self:
         """The record after `event`. Raises IllegalTransition."""
-        return dataclasses.replace(
-            self, state=next_sandbox_state(f"sandbox {self.id}", self.state, event), **changes
-        )
+        return dataclasses.replace(self, state=next_sandbox_state(f"sandbox {self.id}", self.state, event), **changes)
 
     def with_(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
