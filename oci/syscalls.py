@@ -270,6 +270,12 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     return result
 
 
+def set_process_name(name: str) -> None:
+    """What ps and top show as the command; the kernel keeps 15 bytes."""
+    buffer = ctypes.create_string_buffer(name.encode())
+    prctl(PR_SET_NAME, ctypes.addressof(buffer))
+
+
 def pidfd_exit_status(pidfd: int) -> int | None:
     """Wait status of a process that has exited, whether or not it is our child; None where it cannot be had.
 
