@@ -1,7 +1,7 @@
 """Debian's containerd with runc: the peer that benchmarks compare with and that conformance harnesses are checked on.
 
-It runs from unpacked packages with root, state, socket, network and cgroup-free configuration of its own, so it never
-meets a containerd that the machine may have. Its pause image is pushed to the local registry by the caller's `sandbox_image`.
+It runs from unpacked packages with a root, state, socket and network of its own, so it never meets a containerd that
+the machine may have. The caller pushes its pause image (`sandbox_image`) to the local registry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cri.api import runtime_pb2 as pb
 from e2e import debian
 from e2e.client import Client
 from e2e.mirrors import write_mirrors
-from e2e.processes import Program
+from e2e.processes import Program, children_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,9 @@ class Peer:
         self._configuration = _write_configuration(settings)
         self._program: Program | None = None
 
-    @property
-    def pid(self) -> int:
+    def daemon_pids(self) -> tuple[int, ...]:
         assert self._program is not None
-        return self._program.pid
+        return (self._program.pid,)
 
     def start(self) -> None:
         tools = debian.tree("containerd") / "usr/bin"
@@ -90,7 +89,7 @@ class Peer:
                 continue
             if b"containerd-shim" in command.split(b"\0")[0] and marker in command:
                 found.append(int(entry.name))
-                found += [pid for pid in _children(int(entry.name)) if _is_pause(pid)]
+                found += [pid for pid in children_of(int(entry.name)) if _is_pause(pid)]
         return tuple(found)
 
     def clean(self) -> None:
@@ -167,13 +166,6 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 """
     )
     return configuration
-
-
-def _children(pid: int) -> tuple[int, ...]:
-    try:
-        return tuple(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    except OSError:
-        return ()
 
 
 def _is_pause(pid: int) -> bool:

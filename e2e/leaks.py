@@ -1,8 +1,8 @@
 """What is on the machine that a runtime could have left there, and what of it is new since before.
 
-Owns the list of places: mounts, network namespaces, cgroups, processes, interfaces, addresses, nftables tables, loop devices
-and open files of this process. It only reads. `leaked` gives things time to go: a kernel removes a namespace or an
-interface a moment after the call that ends it returned.
+Owns the list of places: mounts, network namespaces, cgroups, processes, interfaces, addresses, nftables tables, loop
+devices, shared memory. It only reads. `leaked` gives things time to go: a kernel removes a namespace or an interface a
+moment after the call that ends it returned.
 """
 
 from __future__ import annotations

@@ -89,3 +89,46 @@ def answers(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def children_of(pid: int) -> tuple[int, ...]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return tuple(int(child) for task in tasks for child in (task / "children").read_text().split())
+    except OSError:
+        return ()
+
+
+class Sockets:
+    """Who holds which Unix socket: the kernel's table at one moment, joined with the descriptors of all processes."""
+
+    def __init__(self) -> None:
+        self._by_inode: dict[str, str] = {}
+        for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+            words = line.split()
+            if len(words) == 8:
+                self._by_inode[words[6]] = words[7]
+
+    def owner(self, path: Path) -> int:
+        """The process that holds a socket bound to `path`."""
+        owners = self._owners(lambda bound: bound == str(path))
+        if not owners:
+            raise LookupError(f"no process holds the socket {path}")
+        return owners[0]
+
+    def owners_below(self, directory: Path) -> tuple[int, ...]:
+        prefix = f"{directory}/"
+        return self._owners(lambda bound: bound.startswith(prefix))
+
+    def _owners(self, wanted: Callable[[str], bool]) -> tuple[int, ...]:
+        inodes = {f"socket:[{inode}]" for inode, bound in self._by_inode.items() if wanted(bound)}
+        if not inodes:
+            return ()
+        return tuple(int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _holds(entry, inodes))
+
+
+def _holds(pid: str, links: set[str]) -> bool:
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}") in links for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False  # it ended meanwhile

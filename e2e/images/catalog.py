@@ -15,6 +15,7 @@ from typing import Final
 from deploy.image import Compression, Image, ImageConfig, Layer, LayerBuilder, Platform, Registry
 from e2e.images.busybox import busybox_layer
 from e2e.images.nginx import nginx_layer
+from e2e.images.pause import pause_image, pause_layer
 from e2e.paths import CACHE
 
 _STORE: Final = CACHE / "images"
@@ -32,6 +33,7 @@ class ImageNames:
     nginx: str
     with_user: str
     """busybox with USER 1000:1000, an entrypoint, a working directory, a volume and a label."""
+    pause: str
     multi: str
     """An index of this machine's platform and a foreign one."""
 
@@ -110,6 +112,7 @@ def push_test_images(registry: Registry) -> ImageNames:
         busybox_plain=push("test/busybox-plain", packed(Compression.PLAIN)),
         nginx=push("test/nginx", nginx_image()),
         with_user=push("test/with-user", Image(layers=busybox.layers, config=with_user)),
+        pause=push("test/pause", pause_image(cached_layer(_stamped("pause"), pause_layer))),
         multi=f"{registry.address}/test/multi:1",
     )
 
