@@ -22,6 +22,7 @@ from oci.seccomp import FilterCache
 from cri import exits, host, recovery, views
 from cri.config.schema import Builtin, CgroupManager, Settings
 from cri.errors import FailedPrecondition, Unavailable
+from cri.events import Events
 from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
 from cri.paths import Paths
@@ -74,7 +75,6 @@ class Daemon:
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False
         self._database = database
-        self._members: dict[str, set[str]] = {}
         self.sandboxes: Table[SandboxRecord] = Table(
             database,
             name="sandboxes",
@@ -91,6 +91,7 @@ class Daemon:
             from_row=records.container_from_row,
             list_entry=views.container_entry,
         )
+        self.events = Events(self.sandboxes, self.containers)
 
     @classmethod
     async def open(cls, settings: Settings, metrics: Metrics) -> Daemon:
@@ -118,6 +119,7 @@ class Daemon:
     async def close(self) -> None:
         await self.joined.drain()
         self.closing = True
+        self.events.close()
         await self.reconciler.close()
         for pod in self.pods.values():
             if pod.repairing:

@@ -15,7 +15,7 @@ from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from oci.cgroups import CgroupStats
-from oci.cgroups.stats import MemoryStats
+from oci.cgroups.stats import MemoryStats, Pressure
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -39,7 +39,15 @@ def fill_memory(message: api.MemoryUsage, memory: MemoryStats, now: int) -> None
     message.rss_bytes.value = memory.rss
     message.page_faults.value = memory.page_faults
     message.major_page_faults.value = memory.major_page_faults
+    if memory.pressure:
+        fill_pressure(message.psi, memory.pressure)
     message.available_bytes.value = max(memory.limit - memory.working_set, 0) if memory.limit is not None else 0
+
+
+def fill_pressure(message: api.PsiStats, pressure: Pressure) -> None:
+    """Stall times are nanoseconds here and in the CRI; with a kernel without PSI the message stays out."""
+    for part, stall in ((message.Some, pressure.some), (message.Full, pressure.full)):
+        part.Total, part.Avg10, part.Avg60, part.Avg300 = stall.total_ns, stall.avg10, stall.avg60, stall.avg300
 
 
 def fill_swap(message: api.SwapUsage, memory: MemoryStats, now: int) -> None:
@@ -81,12 +89,17 @@ class ContainerStatistics:
         if sample.cpu:
             stats.cpu.timestamp = now
             stats.cpu.usage_core_nano_seconds.value = sample.cpu.usage_ns
-            stats.cpu.usage_nano_cores.value = self._rate(record.id, now, sample.cpu.usage_ns)
+            stats.cpu.usage_nano_cores.value = self.rate(record.id, now, sample.cpu.usage_ns)
         if sample.memory:
             fill_memory(stats.memory, sample.memory, now)
             fill_swap(stats.swap, sample.memory, now)
+        if sample.cpu and sample.cpu.pressure:
+            fill_pressure(stats.cpu.psi, sample.cpu.pressure)
+        if sample.io and sample.io.pressure:
+            stats.io.timestamp = now
+            fill_pressure(stats.io.psi, sample.io.pressure)
 
-    def _rate(self, container_id: str, now: int, usage: int) -> int:
+    def rate(self, container_id: str, now: int, usage: int) -> int:
         """Nano-cores between this sample and the last one that is at least a tenth of a second older."""
         before = self._samples.get(container_id)
         if before is None:

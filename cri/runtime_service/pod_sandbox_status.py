@@ -1,4 +1,4 @@
-"""PodSandboxStatus: from memory."""
+"""PodSandboxStatus: from memory, with the states of the pod's containers at the same moment."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.errors import NotFound
-from cri.state.machine import SandboxState
+from cri.state.machine import ContainerState, SandboxState
 from cri.state.records import SandboxRecord
-from cri.views import sandbox_status
+from cri.views import container_status, sandbox_status
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -22,7 +22,13 @@ async def pod_sandbox_status(
     record = daemon.sandboxes.need(request.pod_sandbox_id)
     if record.state is SandboxState.CREATING:
         raise NotFound("sandbox", request.pod_sandbox_id)
-    response = api.PodSandboxStatusResponse(status=sandbox_status(record), timestamp=daemon.now())
+    response = api.PodSandboxStatusResponse(
+        status=sandbox_status(record),
+        containers_statuses=[
+            container_status(c) for c in daemon.containers_of(record.id) if c.state is not ContainerState.CREATING
+        ],
+        timestamp=daemon.events.now(),
+    )
     if request.verbose:
         response.info["info"] = json.dumps(_info(record))
     return response

@@ -59,6 +59,8 @@ class Table(Generic[T]):
         self._ids: list[str] = []
         self._entries: dict[str, bytes] = {}
         self._joined: bytes | None = None
+        #: Called after each change with the record before and after it; None before it was made or after it is gone.
+        self.observers: list[Callable[[T | None, T | None], None]] = []
         for row in database.execute(f"SELECT id, sandbox_id, state, config, facts FROM {name}"):
             self._remember(from_row(row))
 
@@ -93,15 +95,21 @@ class Table(Generic[T]):
 
     def put(self, record: T) -> T:
         self._database.execute(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?, ?, ?, ?)", self._to_row(record))
+        before = self._records.get(record.id)
         self._remember(record)
+        for observer in self.observers:
+            observer(before, record)
         return record
 
     def drop(self, record_id: str) -> None:
         self._database.execute(f"DELETE FROM {self._name} WHERE id = ?", (record_id,))
-        if self._records.pop(record_id, None) is not None:
+        before = self._records.pop(record_id, None)
+        if before is not None:
             del self._ids[bisect_left(self._ids, record_id)]
             self._entries.pop(record_id, None)
             self._joined = None
+            for observer in self.observers:
+                observer(before, None)
 
     def list_bytes(self, records: Sequence[T] | None = None) -> bytes:
         """A list response whose field 1 repeats the entries: of `records`, or of all."""
