@@ -132,6 +132,7 @@ SECCOMP_FILTER_FLAG_TSYNC: Final = 1
 SECCOMP_FILTER_FLAG_LOG: Final = 2
 SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
 SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 8
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Final = 32
 
 # fcntl.h, linux/fcntl.h
 F_ADD_SEALS: Final = 1033
@@ -290,6 +291,15 @@ def pidfd_exit_status(pidfd: int) -> int | None:
         return None
     (status,) = struct.unpack_from("<i", buffer, 60)
     return int(status)
+
+
+def pidfd_knows_exit(pidfd: int) -> bool:
+    """Whether `pidfd_exit_status` may have an answer once the process, alive now or not, has been reaped."""
+    buffer = (ctypes.c_char * 64)()
+    struct.pack_into("<Q", buffer, 0, PIDFD_INFO_EXIT)
+    if _c.ioctl(pidfd, ctypes.c_ulong(_PIDFD_GET_INFO_64), buffer) >= 0:
+        return True
+    return ctypes.get_errno() == errno.ESRCH
 
 
 def sethostname(name: str) -> None:
