@@ -88,9 +88,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
-    pinned: tuple[str, ...] = key(
-        (), "Images that garbage collection spares: names, where * stands for anything.", reloads=True
-    )
+    pinned: tuple[str, ...] = key((), "Images that garbage collection spares: names, where * stands for anything.")
     max_parallel_downloads: int = key(3, "Layers that one pull fetches at the same time.", check=checks.positive)
     pull_progress_timeout: float = key(
         60.0, "Seconds without a byte from the registry after which a pull gives up.", check=checks.positive

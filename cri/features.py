@@ -1,0 +1,16 @@
+"""What this daemon on this host can do beyond the plain CRI, as Status tells the kubelet. Only what works is claimed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """`user_namespaces` promises idmapped mounts as well. `mount_options` is Mount.mount_options of CRI 1.37."""
+
+    recursive_read_only_mounts: bool = False
+    user_namespaces: bool = False
+    user_namespaces_host_network: bool = False
+    supplemental_groups_policy: bool = False
+    mount_options: bool = False

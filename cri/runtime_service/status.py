@@ -1,0 +1,75 @@
+"""Status: whether the runtime and its network can take pods. From memory: the kubelet asks every 5 seconds."""
+
+from __future__ import annotations
+
+import json
+from typing import Protocol
+
+from cni.network import NetworkStatus
+from cri.api import runtime_pb2 as api
+from cri.config import KEYS, Settings
+from cri.config.schema import value_at
+from cri.features import Features
+from cri.rpc import Call
+from cri.version import VERSION
+
+
+class _Networks(Protocol):
+    def status(self) -> NetworkStatus: ...
+
+
+class StatusSource(Protocol):
+    """The part of the daemon that Status looks at."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def features(self) -> Features: ...
+    @property
+    def runtime_handlers(self) -> tuple[str, ...]: ...
+    @property
+    def networks(self) -> _Networks: ...
+
+
+async def status(daemon: StatusSource, request: api.StatusRequest, call: Call) -> api.StatusResponse:
+    network = daemon.networks.status()
+    features = daemon.features
+    conditions = [
+        api.RuntimeCondition(type="RuntimeReady", status=True),
+        api.RuntimeCondition(type="NetworkReady", status=network.ready, reason=network.reason, message=network.message),
+    ]
+    return api.StatusResponse(
+        status=api.RuntimeStatus(conditions=conditions),
+        info=_info(daemon.settings) if request.verbose else None,
+        runtime_handlers=[_handler(name, features) for name in daemon.runtime_handlers],
+        features=api.RuntimeFeatures(
+            supplemental_groups_policy=features.supplemental_groups_policy,
+            user_namespaces_host_network=features.user_namespaces_host_network,
+            mount_options=features.mount_options,
+        ),
+    )
+
+
+def _handler(name: str, features: Features) -> api.RuntimeHandler:
+    """Features belong to Coracle's own executor; of other runtimes nothing is promised."""
+    own = name in ("", "coracle")
+    return api.RuntimeHandler(
+        name=name,
+        features=api.RuntimeHandlerFeatures(
+            recursive_read_only_mounts=own and features.recursive_read_only_mounts,
+            user_namespaces=own and features.user_namespaces,
+        ),
+    )
+
+
+def _info(settings: Settings) -> dict[str, str]:
+    """`stateDir` is where tools (critest) look for the file system of containers' root directories."""
+    config: dict[str, object] = {"stateDir": str(settings.root / "containers"), "version": VERSION}
+    for key in KEYS:
+        value = value_at(settings, key.path)
+        config[key.dotted] = [str(item) for item in value] if key.is_list else _plain(value)
+    return {"config": json.dumps(config)}
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, bool | int | float) else str(value)
