@@ -17,9 +17,9 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 # PyDLL keeps the interpreter lock held during the call. That is required for clone3 (the child must own the lock)
 # and cheaper for calls that never block. CDLL releases it, for calls that may.
@@ -135,6 +135,7 @@ SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 8
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Final = 32
 
 # fcntl.h, linux/fcntl.h
+CLOSE_RANGE_CLOEXEC: Final = 4
 F_ADD_SEALS: Final = 1033
 F_SEAL_SEAL: Final = 1
 F_SEAL_SHRINK: Final = 2
@@ -158,6 +159,7 @@ _SYS_fsmount: Final = 432
 _SYS_clone3: Final = 435
 _SYS_close_range: Final = 436
 _SYS_openat2: Final = 437
+_SYS_pidfd_getfd: Final = 438
 _SYS_mount_setattr: Final = 442
 
 _OLD_NUMBERS: Final = {
@@ -178,6 +180,9 @@ _SYS_seccomp: Final = _old("seccomp")
 _SYS_capget: Final = _old("capget")
 _SYS_capset: Final = _old("capset")
 _SYS_keyctl: Final = _old("keyctl")
+_SYS_sched_setattr: Final = _old("sched_setattr")
+_SYS_ioprio_set: Final = _old("ioprio_set")
+_SYS_set_mempolicy: Final = _old("set_mempolicy")
 _SYS_bpf: Final = _old("bpf")
 
 _syscall: Final = _c.syscall
@@ -327,6 +332,45 @@ def join_session_keyring(name: str) -> None:
 def close_range(first: int, last: int = 0xFFFF_FFFF, flags: int = 0) -> None:
     if _syscall(_SYS_close_range, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags)) < 0:
         raise _fail("close_range", first)
+
+
+def execve(path: str | bytes, args: Sequence[bytes], env: Sequence[bytes]) -> NoReturn:
+    """execve(2) with exactly these strings; os.execve would drop duplicates and refuse entries without "="."""
+    argv = (ctypes.c_char_p * (len(args) + 1))(*args, None)
+    envp = (ctypes.c_char_p * (len(env) + 1))(*env, None)
+    _c.execve(os.fsencode(path), argv, envp)
+    raise _fail("execve", os.fsdecode(path))
+
+
+def pidfd_getfd(pidfd: int, target: int) -> int:
+    """A copy of another process's descriptor; close-on-exec."""
+    fd = int(_syscall(_SYS_pidfd_getfd, pidfd, target, 0))
+    if fd < 0:
+        raise _fail("pidfd_getfd", f"fd {target}")
+    return fd
+
+
+def sched_setattr(
+    policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int
+) -> None:  # fmt: skip
+    """struct sched_attr (linux/sched/types.h) of the calling thread; times in nanoseconds."""
+    attributes = struct.pack("=IIQiIQQQ", 48, policy, flags, nice, priority, runtime, deadline, period)
+    if _syscall(_SYS_sched_setattr, 0, attributes, 0) < 0:
+        raise _fail("sched_setattr", f"policy {policy}")
+
+
+def ioprio_set(value: int) -> None:
+    """I/O priority of the calling thread; class << 13 | level (linux/ioprio.h)."""
+    if _syscall(_SYS_ioprio_set, 1, 0, value) < 0:
+        raise _fail("ioprio_set", f"{value:#x}")
+
+
+def set_mempolicy(mode: int, nodes: int) -> None:
+    """NUMA policy of the calling thread; `nodes` is a bit mask, 0 for none."""
+    words = [nodes >> shift & 0xFFFF_FFFF_FFFF_FFFF for shift in range(0, 1024, 64)]
+    mask = struct.pack("=16Q", *words)
+    if _syscall(_SYS_set_mempolicy, mode, mask if nodes else None, ctypes.c_ulong(1025 if nodes else 0)) < 0:
+        raise _fail("set_mempolicy", f"mode {mode:#x} nodes {nodes:#x}")
 
 
 # --- files --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ The values that the verbs take and give are the messages of `oci.protocol.messag
 
 from __future__ import annotations
 
-from cri.shims.connection import ShimGone, close_descriptors
+from cri.shims.connection import ShimGone
 from cri.shims.execution import ExecHandle
 from cri.shims.launcher import AdoptState, Launcher
 from cri.shims.shim import Shim
@@ -31,6 +31,7 @@ from oci.protocol.messages import (
     ShimEvent,
     ShimState,
 )
+from oci.protocol.transport import close_descriptors
 
 __all__ = [
     "AdoptContainer",

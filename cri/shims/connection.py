@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import TypeVar
 
 from oci.protocol import failures, transport
 from oci.protocol.messages import Message
+from oci.protocol.transport import close_descriptors
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
-        self._unsent: deque[tuple[transport.Outgoing, tuple[int, ...]]] = deque()
+        self._unsent: deque[transport.Outgoing] = deque()
         self._open = True
         self._loop.add_reader(sock, self._readable)
 
@@ -98,23 +98,19 @@ class Connection:
             outgoing.close()
             self._lose(f"send failed: {error.strerror}")
             raise ShimGone(self.peer, f"send failed: {error.strerror}") from error
-        # The caller may be cancelled and close its descriptors before the packet goes: keep our own.
-        kept = tuple(os.dup(fd) for fd in outgoing.fds)
-        self._unsent.append((transport.Outgoing(outgoing.data, kept), kept))
-        outgoing.close()
+        # The caller may be cancelled and close its descriptors before the packet goes.
+        self._unsent.append(outgoing.keep())
 
     def _writable(self) -> None:
         while self._unsent:
-            outgoing, kept = self._unsent[0]
             try:
-                transport.send(self._socket, outgoing)
+                transport.send(self._socket, self._unsent[0])
             except BlockingIOError:
                 return
             except OSError as error:
                 self._lose(f"send failed: {error.strerror}")
                 return
-            self._unsent.popleft()
-            _close_all(kept)
+            self._unsent.popleft().close()
         self._loop.remove_writer(self._socket)
 
     def _readable(self) -> None:
@@ -155,24 +151,12 @@ class Connection:
         self._loop.remove_writer(self._socket)
         self._socket.close()
         while self._unsent:
-            _close_all(self._unsent.popleft()[1])
+            self._unsent.popleft().close()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ShimGone(self.peer, problem))
         self._waiting.clear()
         self._on_lost()
-
-
-def close_descriptors(message: Message) -> None:
-    """Close every descriptor that a received message carries."""
-    for name in message.FDS:
-        value = getattr(message, name)
-        _close_all(() if value is None else (value,) if isinstance(value, int) else value)
-
-
-def _close_all(fds: tuple[int, ...]) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 def _nothing() -> None:

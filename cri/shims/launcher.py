@@ -13,10 +13,11 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cri.shims.connection import Connection, ShimGone, close_descriptors
+from cri.shims.connection import Connection, ShimGone
 from cri.shims.process import LauncherProcess
 from cri.shims.shim import Shim
 from oci.protocol.messages import AdoptContainer, AdoptSandbox, ForkShim, Hello, LauncherReady, Message, ShimForked
+from oci.protocol.transport import close_descriptors
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from cri.shims.connection import Connection, ShimGone, close_descriptors
+from cri.shims.connection import Connection, ShimGone
 from cri.shims.execution import ExecHandle
 from oci.protocol.messages import (
     AdoptContainer,
@@ -43,6 +43,7 @@ from oci.protocol.messages import (
     Shutdown,
     Start,
 )
+from oci.protocol.transport import close_descriptors
 
 SOCKET_NAME = "shim.sock"
 

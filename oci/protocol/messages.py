@@ -422,6 +422,6 @@ class ShimState:
 
 MESSAGES: Final[tuple[type[Message], ...]] = (
     LauncherReady, ForkShim, ShimForked, Hello, SandboxSetup, SandboxNamespaces, AdoptSandbox, Shutdown,
-    ContainerCreate, ContainerHandles, AdoptContainer, Handles, Start, Kill, Delete, ReopenLog, Resize, CloseStdin, Attach, ExecStart,
-    ExecStarted, Done, ContainerExited, ExecExited, InitExited, ShimState,
+    ContainerCreate, ContainerHandles, AdoptContainer, Handles, Start, Kill, Delete, ReopenLog, Resize, CloseStdin,
+    Attach, ExecStart, ExecStarted, Done, ContainerExited, ExecExited, InitExited, ShimState,
 )  # fmt: skip

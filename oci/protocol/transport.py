@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,15 +22,20 @@ _ANCILLARY: Final = socket.CMSG_SPACE(packet.FD_LIMIT * array.array("i").itemsiz
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A packet that is ready to go; `spill` is the memfd to close once it has gone, else -1."""
+    """A packet that is ready to go; `owned` are descriptors to close once it has gone, the others are borrowed."""
 
     data: bytes
     fds: tuple[int, ...]
-    spill: int = -1
+    owned: tuple[int, ...] = ()
+
+    def keep(self) -> Outgoing:
+        """The same packet with descriptors of its own, for one that cannot go at once."""
+        kept = tuple(os.dup(fd) for fd in self.fds)
+        self.close()
+        return Outgoing(self.data, kept, kept)
 
     def close(self) -> None:
-        if self.spill >= 0:
-            os.close(self.spill)
+        _close(self.owned)
 
 
 def prepare(id: int, message: Message) -> Outgoing:
@@ -47,7 +53,7 @@ def prepare(id: int, message: Message) -> Outgoing:
     except OSError:
         os.close(spill)
         raise
-    return Outgoing(packet.pack_spill(len(data)), (*fds, spill), spill)
+    return Outgoing(packet.pack_spill(len(data)), (*fds, spill), (spill,))
 
 
 def send(sock: socket.socket, outgoing: Outgoing) -> None:
@@ -98,6 +104,13 @@ def _read_spill(fds: list[int], size: int) -> bytes:
     return b"".join(parts)
 
 
-def _close(fds: list[int]) -> None:
+def close_descriptors(message: Message) -> None:
+    """Close every descriptor that a received message carries."""
+    for name in message.FDS:
+        value = getattr(message, name)
+        _close(() if value is None else (value,) if isinstance(value, int) else value)
+
+
+def _close(fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)

@@ -1,0 +1,151 @@
+"""The shim's socket: one daemon at a time, requests in, answers and events out. Knows no verb.
+
+A daemon that connects and says something takes the place of the one before. What the socket cannot take at once waits in a bounded queue;
+a daemon that has stopped reading is dropped, and learns what it missed when it connects again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+
+from oci.protocol import failures, transport
+from oci.protocol.messages import Message
+from oci.shim.loop import Loop
+
+_QUEUE = 256
+_SILENT = 8
+_UCRED = struct.Struct("=iII")
+
+
+class Server:
+    """`answer` may raise; what is no error of ours to tell is also passed to `fault`."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        listener: socket.socket,
+        answer: Callable[[Message], Message],
+        fault: Callable[[BaseException], None],
+    ) -> None:
+        listener.setblocking(False)
+        self._loop = loop
+        self._listener = listener
+        self._answer = answer
+        self._fault = fault
+        self._peer: socket.socket | None = None
+        self._silent: dict[int, socket.socket] = {}
+        self._unsent: deque[transport.Outgoing] = deque()
+        loop.add(listener.fileno(), self._accept)
+
+    def serve(self, peer: socket.socket) -> None:
+        """Take the connection over; the one before is closed."""
+        self._drop()
+        peer.setblocking(False)
+        self._peer = peer
+        self._loop.add(peer.fileno(), self._ready)
+
+    def tell(self, event: Message) -> None:
+        if self._peer is not None:
+            self._send(0, event)
+
+    def _accept(self, _: int) -> None:
+        try:
+            peer, _address = self._listener.accept()
+        except OSError:  # it went away again
+            return
+        _pid, uid, _gid = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        if uid != os.geteuid() or len(self._silent) == _SILENT:
+            peer.close()
+            return
+        self._silent[peer.fileno()] = peer
+        self._loop.add(peer.fileno(), lambda events: self._spoke(peer))
+
+    def _spoke(self, peer: socket.socket) -> None:
+        """The first words of a new connection, or its end: a probe whether somebody listens here."""
+        del self._silent[peer.fileno()]
+        self._loop.remove(peer.fileno())
+        if peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            self.serve(peer)
+        else:
+            peer.close()
+
+    def _ready(self, events: int) -> None:
+        if events & select.EPOLLOUT:
+            self._flush()
+        if events & ~select.EPOLLOUT:
+            self._receive()
+
+    def _receive(self) -> None:
+        if self._peer is None:
+            return
+        try:
+            packet = transport.receive(self._peer)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = None
+        except failures.ProtocolError as error:
+            self._fault(error)
+            packet = None
+        if packet is None:
+            self._drop()
+            return
+        try:
+            reply = self._reply(packet.message)
+            self._send(packet.id, reply)
+        finally:
+            transport.close_descriptors(packet.message)
+
+    def _reply(self, request: Message) -> Message:
+        try:
+            return self._answer(request)
+        except Exception as error:
+            failure = failures.from_exception(error)
+            if not failure.error:
+                self._fault(error)
+            return failure
+
+    def _send(self, id: int, message: Message) -> None:
+        if self._peer is None:
+            return
+        outgoing = transport.prepare(id, message)
+        try:
+            if not self._unsent:
+                transport.send(self._peer, outgoing)
+                outgoing.close()
+                return
+        except BlockingIOError:
+            self._loop.change(self._peer.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        except OSError:
+            outgoing.close()
+            self._drop()
+            return
+        self._unsent.append(outgoing.keep())
+        if len(self._unsent) > _QUEUE:
+            self._drop()
+
+    def _flush(self) -> None:
+        while self._unsent and self._peer is not None:
+            try:
+                transport.send(self._peer, self._unsent[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._drop()
+                return
+            self._unsent.popleft().close()
+        if self._peer is not None:
+            self._loop.change(self._peer.fileno(), select.EPOLLIN)
+
+    def _drop(self) -> None:
+        while self._unsent:
+            self._unsent.popleft().close()
+        if self._peer is not None:
+            self._loop.remove(self._peer.fileno())
+            self._peer.close()
+            self._peer = None

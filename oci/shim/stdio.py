@@ -1,0 +1,53 @@
+"""The descriptors on both sides of a container's or an exec'ed process's standard streams."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from oci.engine.requests import Stdio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipes:
+    """Our ends. The reading ones are non-blocking; the writing end of stdin is left to those who write."""
+
+    stdout: int
+    stderr: int
+    stdin: int | None
+
+    def close(self) -> None:
+        for fd in (self.stdout, self.stderr, self.stdin):
+            if fd is not None:
+                os.close(fd)
+
+
+def open_pipes(stdin: bool, theirs: ExitStack) -> tuple[Stdio, Pipes]:
+    """The process's ends are closed with `theirs`; ours are the caller's once this has returned."""
+    with ExitStack() as ours:
+        read_fds = []
+        write_fds = []
+        for _ in range(2):
+            reader, writer = _pipe()
+            read_fds.append(_push(ours, reader))
+            write_fds.append(_push(theirs, writer))
+            os.set_blocking(reader, False)
+        stdin_reader, stdin_writer = _pipe() if stdin else (open_null(), None)
+        _push(theirs, stdin_reader)
+        ours.pop_all()
+        stdio = Stdio(stdin=stdin_reader, stdout=write_fds[0], stderr=write_fds[1])
+        return stdio, Pipes(stdout=read_fds[0], stderr=read_fds[1], stdin=stdin_writer)
+
+
+def open_null() -> int:
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_CLOEXEC)
+
+
+def _push(stack: ExitStack, fd: int) -> int:
+    stack.callback(os.close, fd)
+    return fd
