@@ -16,7 +16,12 @@ import grpc
 from cri.api import runtime_pb2 as pb
 from cri.api.runtime_pb2_grpc import ImageServiceStub, RuntimeServiceStub
 
-_OPTIONS: Final = (("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_http_proxy", 0))
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+)
 
 
 class Client:

@@ -46,6 +46,7 @@ class Peer:
         self._ipam = settings.directory / "ipam"
         self._configuration = _write_configuration(settings)
         self._program: Program | None = None
+        self._tables = _nft_tables()
 
     def daemon_pids(self) -> tuple[int, ...]:
         assert self._program is not None
@@ -96,6 +97,8 @@ class Peer:
         """Removes what containerd leaves when it ends: its bridge and the plugins' iptables chains."""
         subprocess.run(["ip", "link", "delete", self._bridge], check=False, capture_output=True)
         _remove_plugin_chains()
+        for table in _nft_tables() - self._tables:
+            subprocess.run(["nft", "delete", "table", *table.split()], check=False, capture_output=True)
         shutil.rmtree(self._ipam, ignore_errors=True)
 
 
@@ -173,6 +176,12 @@ def _is_pause(pid: int) -> bool:
         return os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "pause"
     except OSError:
         return False
+
+
+def _nft_tables() -> set[str]:
+    """Like "ip nat": iptables makes such tables when a plugin first calls it."""
+    listing = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
+    return {line.removeprefix("table ") for line in listing.splitlines()}
 
 
 def _remove_plugin_chains() -> None:
