@@ -163,9 +163,11 @@ _SYS_pidfd_getfd: Final = 438
 _SYS_mount_setattr: Final = 442
 
 _OLD_NUMBERS: Final = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "capget": 125, "capset": 126, "keyctl": 250, "bpf": 321},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "capget": 90, "capset": 91, "keyctl": 219, "bpf": 280},
-}
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "capget": 125, "capset": 126, "keyctl": 250, "bpf": 321,
+               "sched_setattr": 314, "ioprio_set": 251, "set_mempolicy": 238},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "capget": 90, "capset": 91, "keyctl": 219, "bpf": 280,
+                "sched_setattr": 274, "ioprio_set": 30, "set_mempolicy": 237},
+}  # fmt: skip
 
 
 def _old(name: str) -> int:
