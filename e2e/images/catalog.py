@@ -98,7 +98,7 @@ def push_test_images(registry: Registry) -> ImageNames:
         entrypoint=("/bin/sh", "-c"),
         cmd=("echo default",),
         user="1000:1000",
-        working_dir="/work",
+        working_dir="/srv",
         volumes=("/data",),
         labels={"kind": "test"},
         env=("PATH=/bin", "FROM_IMAGE=yes"),
