@@ -225,7 +225,7 @@ def _bytes(path: str | bytes | os.PathLike[str] | None) -> bytes | None:
 class _CloneArgs(ctypes.Structure):
     """struct clone_args (linux/sched.h)."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes wants a plain list here
+    _fields_ = [
         (name, ctypes.c_uint64)
         for name in (
             "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls",
@@ -547,7 +547,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 class _SockFprog(ctypes.Structure):
     """struct sock_fprog (linux/filter.h)."""
 
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def seccomp_set_filter(program: bytes, flags: int) -> int:

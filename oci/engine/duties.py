@@ -1,0 +1,18 @@
+"""What the parent does for a child that asks: callbacks of one launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class Duties:
+    """Each takes the child's pid. `adopt` is for a sibling that took the child's place; `send_listener` also gets the
+    seccomp listener."""
+
+    write_mappings: Callable[[int], None] | None = None
+    run_hooks: Callable[[int], None] | None = None
+    attach: Callable[[int], None] | None = None
+    adopt: Callable[[int], None] | None = None
+    send_listener: Callable[[int, int], None] | None = None

@@ -1,0 +1,97 @@
+"""What this host offers, read once: kernel capabilities, security modules, a procfs of our own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+
+from oci import mounts
+from oci import syscalls as sc
+from oci.plan.host import CgroupHierarchy, Host
+
+_LOCKED_DOWN = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
+
+
+def read_host() -> Host:
+    return Host(last_capability=_last_capability(), lsm=_labelling_modules(), machine=platform.machine())
+
+
+def open_private_proc() -> int:
+    """A procfs that is mounted nowhere, so nobody can have mounted anything over parts of it."""
+    try:
+        return mounts.make_filesystem("proc", "proc", attributes=_LOCKED_DOWN)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
+    # Inside a container that may not mount proc: the one it was given, if it is one.
+    fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if sc.filesystem_type(fd) != sc.PROC_SUPER_MAGIC:
+        os.close(fd)
+        raise OSError(errno.ENODEV, "/proc is not a proc file system", "/proc")
+    return fd
+
+
+def read_cgroups(proc: int, cgroup_path: str | None) -> tuple[CgroupHierarchy, ...]:
+    """The mounted hierarchies with the container's directory in each (without a cgroup: our own)."""
+    own = _own_cgroups(_read(proc, "self/cgroup"))
+    found = []
+    for line in _read(proc, "self/mountinfo").splitlines():
+        head, _, tail = line.partition(" - ")
+        fields, (fstype, _source, super_options) = head.split(), tail.split(" ")[:3]
+        if fstype not in ("cgroup", "cgroup2"):
+            continue
+        mount_point = fields[4]
+        selector = _selector(super_options) if fstype == "cgroup" else ""
+        path = cgroup_path if cgroup_path is not None else own.get(selector, "/")
+        directory = os.path.normpath(f"{mount_point}/{path}")
+        if os.path.isdir(directory):
+            name = os.path.basename(mount_point)
+            found.append(
+                CgroupHierarchy(
+                    name=name, controllers=selector, directory=directory, version=1 if fstype == "cgroup" else 2
+                )
+            )
+    return tuple(found)
+
+
+def _own_cgroups(text: str) -> dict[str, str]:
+    """Lines "ID:controllers:path"; the v2 line has no controllers."""
+    entries = (line.split(":", 2) for line in text.splitlines())
+    return {controllers: path for _, controllers, path in entries}
+
+
+def _selector(super_options: str) -> str:
+    generic = {"rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods"}
+    kept = [word for word in super_options.split(",") if word not in generic and not word.startswith("release_agent=")]
+    return ",".join(kept)
+
+
+def _last_capability() -> int:
+    try:
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            return int(file.read())
+    except OSError:
+        return 40
+
+
+def _labelling_modules() -> frozenset[str]:
+    try:
+        with open("/sys/kernel/security/lsm") as file:
+            return frozenset(file.read().strip().split(",")) & {"apparmor", "selinux"}
+    except OSError:
+        pass  # securityfs is not mounted everywhere
+    found = set()
+    if os.path.exists("/sys/module/apparmor/parameters/enabled"):
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            if file.read().startswith("Y"):
+                found.add("apparmor")
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        found.add("selinux")
+    return frozenset(found)
+
+
+def _read(proc: int, path: str) -> str:
+    fd = os.open(path, os.O_RDONLY, dir_fd=proc)
+    with os.fdopen(fd) as file:
+        return file.read()

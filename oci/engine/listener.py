@@ -1,0 +1,29 @@
+"""Handing a seccomp listener to its agent (config-linux.md, "Seccomp", "The container process state")."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from oci.errors import ContainerError
+from oci.spec import VERSION, Seccomp
+
+
+def send_listener(profile: Seccomp, listener: int, pid: int, state: bytes) -> None:
+    """One message, one descriptor, then the connection is closed."""
+    document: dict[str, object] = {
+        "ociVersion": VERSION,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "state": json.loads(state),
+    }
+    if profile.listener_metadata:
+        document["metadata"] = profile.listener_metadata
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+            agent.connect(profile.listener_path or "")
+            socket.send_fds(agent, [json.dumps(document).encode()], [listener])
+    except OSError as error:
+        raise ContainerError(
+            "pass the seccomp listener", error.errno or 0, f"{profile.listener_path}: {error.strerror}"
+        )

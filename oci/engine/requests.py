@@ -1,0 +1,105 @@
+"""What callers hand to the engine and what they get back. Values only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from oci.engine.duties import Duties
+from oci.spec import Process, Spec
+
+
+class CgroupHandle(Protocol):
+    """The part of `oci.cgroups.Cgroup` that the engine uses."""
+
+    @property
+    def path(self) -> str: ...
+
+    def attach(self, pid: int) -> None: ...
+
+    def into_fd(self) -> int | None: ...
+
+
+class Attach(Enum):
+    """Who moves the new process into a cgroup that CLONE_INTO_CGROUP cannot reach (v1, systemd).
+
+    On v1 the first attach after a quiet time waits about 10 ms for an RCU grace period.
+    """
+
+    WAIT = "wait"  # the engine does, while the child mounts; create returns when both are done
+    BACKGROUND = "background"  # a short-lived helper process does; create does not wait for it, start does
+    CALLER = "caller"  # the caller does, between create and start, and vouches for it by calling start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdio:
+    """Descriptors that become the process's 0, 1 and 2. The caller keeps and closes its own copies."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """`rootfs_fd` and `mount_fds` (index into spec.mounts -> descriptor) are detached mounts, used up by the container.
+
+    Without `stdio` the process inherits the caller's 0, 1 and 2. `seccomp_program` is finished BPF and wins over
+    spec.linux.seccomp. `preserve_fds` descriptors from 3 on stay open in the container. With `listener_fd` (a bound,
+    listening SEQPACKET socket) init takes its start order from whoever connects there, so that another process than
+    the creator may start it.
+    """
+
+    container_id: str
+    spec: Spec
+    bundle: str
+    rootfs_fd: int | None = None
+    mount_fds: Mapping[int, int] = field(default_factory=dict)
+    stdio: Stdio | None = None
+    cgroup: CgroupHandle | None = None
+    attach: Attach = Attach.WAIT
+    seccomp_program: bytes | None = None
+    preserve_fds: int = 0
+    no_pivot: bool = False
+    listener_fd: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """`pid` and `pidfd` name the container's init; `spec` is the container's."""
+
+    pid: int
+    pidfd: int
+    process: Process
+    spec: Spec
+    stdio: Stdio | None = None
+    cgroup: CgroupHandle | None = None
+    seccomp_program: bytes | None = None
+    preserve_fds: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Created:
+    """A container whose init waits to be started. `start` uses up `channel`; the other descriptors are the caller's."""
+
+    container_id: str
+    pid: int
+    pidfd: int
+    channel: socket.socket
+    console_fd: int | None = None
+    attach_pidfd: int | None = None
+    attach_pid: int | None = None
+    warnings: tuple[str, ...] = ()
+    duties: Duties = field(default_factory=Duties)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """An exec'ed process; the descriptors are the caller's. The process is the caller's child to reap."""
+
+    pid: int
+    pidfd: int
+    console_fd: int | None = None

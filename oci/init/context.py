@@ -1,0 +1,44 @@
+"""What a child carries from the parent into its steps: descriptors and bytes, all made before the clone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from oci.engine.channel import ChildChannel
+from oci.engine.requests import Stdio
+from oci.spec import Hooks, IdMapping
+
+Mappings = tuple[tuple[IdMapping, ...], tuple[IdMapping, ...]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """`proc` is a private procfs of the parent's pid namespace, the only way to write below /proc. `root` is the root
+    filesystem once it is attached, `old_root` the runtime's root until the pivot.
+
+    `join_mask` are the CLONE_NEW bits an exec'ed process enters through `container_pidfd`. `directory_pending` is set
+    when the working directory could not be entered as root and has to be tried again as the user.
+    """
+
+    channel: ChildChannel
+    proc: int
+    args: tuple[str, ...]
+    env: list[str]
+    rootfs: int | None = None
+    mounts: Mapping[int, int] = field(default_factory=dict)
+    namespaces: Mapping[str, int] = field(default_factory=dict)
+    idmaps: Mapping[Mappings, int] = field(default_factory=dict)
+    stdio: Stdio | None = None
+    seccomp: bytes | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    state: bytes = b"{}"
+    container_pidfd: int | None = None
+    join_mask: int = 0
+    root: int = -1
+    old_root: int = -1
+    null: int = -1
+    empty: int = -1
+    terminal: int | None = None
+    directory_pending: bool = True
+    program: str = ""

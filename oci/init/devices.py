@@ -1,0 +1,84 @@
+"""Device nodes and links in the container's /dev, in the child. Parents are descriptors; nothing is followed, and only
+what the step says is replaced."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final
+
+from oci import mounts
+from oci import syscalls as sc
+from oci.init import paths
+from oci.init.context import Context
+from oci.plan import operations as op
+from oci.spec import Device
+
+_KINDS: Final = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def make_device(step: op.MakeDevice, context: Context) -> None:
+    device = step.device
+    parent, name = paths.split_last(device.path)
+    directory = paths.make_directories(context.root, parent)
+    try:
+        if _exists(device, name, directory):
+            return
+        if step.bind:
+            _bind(device, name, directory)
+            return
+        mode = _KINDS[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
+        try:
+            os.mknod(name, mode, os.makedev(device.major, device.minor), dir_fd=directory)
+        except PermissionError:
+            if device.type == "p":
+                raise
+            _bind(device, name, directory)
+            return
+        os.chown(name, device.uid or 0, device.gid or 0, dir_fd=directory, follow_symlinks=False)
+    finally:
+        os.close(directory)
+
+
+def make_symlink(step: op.MakeSymlink, context: Context) -> None:
+    parent, name = paths.split_last(step.path)
+    directory = paths.make_directories(context.root, parent)
+    try:
+        os.symlink(step.target, name, dir_fd=directory)
+    except FileExistsError:
+        if step.replace and _replaceable(name, directory):
+            os.unlink(name, dir_fd=directory)
+            os.symlink(step.target, name, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def _replaceable(name: str, directory: int) -> bool:
+    return not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+
+
+def _exists(device: Device, name: str, directory: int) -> bool:
+    """Whether the very node is there; a different file in its place is an error (config-linux.md, "Devices")."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    same_kind = stat.S_IFMT(status.st_mode) == _KINDS[device.type]
+    if same_kind and (device.type == "p" or status.st_rdev == os.makedev(device.major, device.minor)):
+        return True
+    raise FileExistsError(errno.EEXIST, "a file of another kind is in the place of the device", device.path)
+
+
+def _bind(device: Device, name: str, directory: int) -> None:
+    """The host's node at the same path, checked for its numbers."""
+    mount = mounts.clone_tree(sc.AT_FDCWD, device.path)
+    status = os.fstat(mount)
+    if status.st_rdev != os.makedev(device.major, device.minor) or stat.S_IFMT(status.st_mode) != _KINDS[device.type]:
+        raise OSError(errno.ENODEV, "the host's node has other numbers, and a new one may not be made", device.path)
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o666, dir_fd=directory))
+    target = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
+    mounts.set_propagation(mount, sc.MS_PRIVATE)
+    sc.move_mount(mount, target)
+    os.close(mount)
+    os.close(target)

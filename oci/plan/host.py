@@ -1,0 +1,40 @@
+"""What a planner must know about host and request besides the config. Values; the engine fills them in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupHierarchy:
+    """One mounted hierarchy. `name` is its directory below /sys/fs/cgroup, like "cpu,cpuacct"; `controllers` the mount
+    options that select it ("cpu,cpuacct", "name=systemd"), empty for v2; `directory` the container's cgroup in it."""
+
+    name: str
+    controllers: str
+    directory: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """`lsm` names the active security modules that take labels; `cgroups` is only there for configs that mount them."""
+
+    last_capability: int = 40
+    lsm: frozenset[str] = frozenset()
+    cgroups: tuple[CgroupHierarchy, ...] = ()
+    machine: str = "x86_64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supplied:
+    """What the caller brings along. `attached`: the process is in its cgroup from its first instruction on (v2), so
+    nobody has to wait for it."""
+
+    rootfs: bool = False
+    mounts: frozenset[int] = frozenset()
+    attached: bool = True
+    seccomp: bool = False
+    preserve_fds: int = 0
+    no_pivot: bool = False
+    bundle: str = "/"

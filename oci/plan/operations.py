@@ -1,0 +1,531 @@
+"""The steps a container's init (or an exec'ed process) takes, as values. Owns their vocabulary; `oci.init` acts.
+
+A plan is a tuple of these. `describe()` is what `--dry-run` prints and what an error names as its stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from oci.plan.mount_options import MountOptions
+from oci.spec import Device, IdMapping, Process
+
+
+class Operation(Protocol):
+    def describe(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinNamespace:
+    kind: str
+    path: str
+
+    def describe(self) -> str:
+        return f"join {self.kind} namespace {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitMappings:
+    """Wait until the parent wrote uid_map and gid_map, then become root of the user namespace."""
+
+    def describe(self) -> str:
+        return "become root of the user namespace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BecomeNamespaceRoot:
+    def describe(self) -> str:
+        return "become root of the joined user namespace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclone:
+    """Go on in a sibling made with these namespaces, which then belong to the user namespace just joined."""
+
+    kinds: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"make namespaces {', '.join(self.kinds)} in the joined user namespace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnterTimeNamespace:
+    """`offsets`: (clock, seconds, nanoseconds)."""
+
+    offsets: tuple[tuple[str, int, int], ...] = ()
+
+    def describe(self) -> str:
+        return "make a time namespace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HideFromPeers:
+    """Not dumpable until execve: nobody in the container may trace us or read our memory or descriptors."""
+
+    def describe(self) -> str:
+        return "clear the dumpable attribute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinKeyring:
+    name: str
+
+    def describe(self) -> str:
+        return f"join session keyring {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseLoopback:
+    def describe(self) -> str:
+        return "set loopback interface up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitRuntimeHooks:
+    """The parent runs prestart and createRuntime hooks while we wait."""
+
+    def describe(self) -> str:
+        return "run prestart and createRuntime hooks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContainerHooks:
+    """`kind` is createContainer or startContainer; the hooks themselves are in the request."""
+
+    kind: str
+
+    def describe(self) -> str:
+        return f"run {self.kind} hooks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRoot:
+    """Attach the root filesystem over the old root. Without `path` it is the detached mount in the request."""
+
+    path: str | None
+    private_mounts: bool = True
+
+    def describe(self) -> str:
+        return f"attach root filesystem {self.path or '(mount descriptor)'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRoot:
+    """Use the root filesystem where it is: no mount namespace of our own."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"open root filesystem {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountFilesystem:
+    """`source` and the options' data go to the file system's own parameters."""
+
+    destination: str
+    fstype: str
+    source: str
+    options: MountOptions
+
+    def describe(self) -> str:
+        return f"mount {self.fstype} on {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountBind:
+    """Clone the tree at `source` (a path of the runtime's mount namespace) to `destination`.
+
+    `default_propagation` is used when the options name none. `uid_mappings` make it an idmapped mount.
+    """
+
+    destination: str
+    source: str
+    options: MountOptions
+    default_propagation: tuple[int, bool]
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    index: int = -1
+
+    def describe(self) -> str:
+        return f"bind mount {self.source} on {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountDescriptor:
+    """Move the detached mount that the request holds for spec.mounts[index] to `destination`."""
+
+    destination: str
+    index: int
+    options: MountOptions
+
+    def describe(self) -> str:
+        return f"mount descriptor of mounts[{self.index}] on {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remount:
+    destination: str
+    options: MountOptions
+
+    def describe(self) -> str:
+        return f"remount {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeMountReadonly:
+    """For a file system that had to be writable while mount points were made in it."""
+
+    destination: str
+
+    def describe(self) -> str:
+        return f"make mount {self.destination} read-only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDevice:
+    """`bind` takes the host's node instead of making one: mknod is not allowed in a user namespace."""
+
+    device: Device
+    bind: bool = False
+
+    def describe(self) -> str:
+        return f"make device {self.device.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeSymlink:
+    """Replaces what is at `path`, unless that is a directory."""
+
+    path: str
+    target: str
+    replace: bool = True
+
+    def describe(self) -> str:
+        return f"make symlink {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectory:
+    path: str
+    mode: int = 0o755
+
+    def describe(self) -> str:
+        return f"make directory {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenConsole:
+    """A terminal from the container's own devpts: the master goes to the parent, the slave on /dev/console."""
+
+    uid: int
+    height: int = 0
+    width: int = 0
+    bind_console: bool = True
+
+    def describe(self) -> str:
+        return "set up console"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetHostname:
+    name: str
+
+    def describe(self) -> str:
+        return f"set hostname {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDomainname:
+    name: str
+
+    def describe(self) -> str:
+        return f"set domainname {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSysctl:
+    """`path` is relative to /proc/sys."""
+
+    path: str
+    value: str
+
+    def describe(self) -> str:
+        return f"write sysctl {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadonlyPath:
+    path: str
+
+    def describe(self) -> str:
+        return f"make path {self.path} read-only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskPath:
+    path: str
+
+    def describe(self) -> str:
+        return f"mask path {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PivotRoot:
+    def describe(self) -> str:
+        return "pivot to the root filesystem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveRoot:
+    """For a runtime whose own root is an initramfs, where pivot_root is impossible."""
+
+    def describe(self) -> str:
+        return "move the root filesystem to /"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRoot:
+    def describe(self) -> str:
+        return "change root to the root filesystem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeRootReadonly:
+    def describe(self) -> str:
+        return "make the root filesystem read-only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRootPropagation:
+    flags: int
+
+    def describe(self) -> str:
+        return "set propagation of the root filesystem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitAttach:
+    """Wait until the parent has moved us into our cgroup."""
+
+    def describe(self) -> str:
+        return "wait for the cgroup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnshareCgroup:
+    """After the attach: a cgroup namespace's root is the cgroup of the process that makes it."""
+
+    def describe(self) -> str:
+        return "make a cgroup namespace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinContainer:
+    """Enter the namespaces of the container's init by its pidfd; which ones, the engine finds out."""
+
+    def describe(self) -> str:
+        return "join the container's namespaces"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPersonality:
+    persona: int
+
+    def describe(self) -> str:
+        return f"set personality {self.persona:#x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetScheduler:
+    """struct sched_attr of sched_setattr(2)."""
+
+    policy: int
+    flags: int
+    nice: int
+    priority: int
+    runtime: int
+    deadline: int
+    period: int
+
+    def describe(self) -> str:
+        return f"set scheduling policy {self.policy}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetIOPriority:
+    value: int
+
+    def describe(self) -> str:
+        return f"set I/O priority {self.value:#x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMemoryPolicy:
+    mode: int
+    nodes: int
+
+    def describe(self) -> str:
+        return f"set memory policy {self.mode:#x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetAffinity:
+    """Undo the runtime's own CPU affinity; `cpus` names those wanted instead of all."""
+
+    cpus: frozenset[int] = frozenset()
+
+    def describe(self) -> str:
+        return "reset CPU affinity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRlimit:
+    name: str
+    number: int
+    soft: int
+    hard: int
+
+    def describe(self) -> str:
+        return f"set {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLsmLabel:
+    """`attribute` is a path below /proc/thread-self/attr."""
+
+    module: str
+    attribute: str
+    value: str
+
+    def describe(self) -> str:
+        return f"set {self.module} label {self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDefaultHome:
+    """HOME from the root filesystem's own passwd, for an environment without it."""
+
+    uid: int
+
+    def describe(self) -> str:
+        return f"look up the home directory of uid {self.uid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetStdio:
+    """Put the request's descriptors in place and give them to the process's user."""
+
+    uid: int
+
+    def describe(self) -> str:
+        return "set up stdin, stdout and stderr"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPrivileges:
+    """Bounding set, groups, ids, the other capability sets, umask: in this order, at once."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    umask: int
+    bounding: int
+    effective: int
+    permitted: int
+    inheritable: int
+    ambient: int
+    may_lack_setgroups: bool = False
+
+    def describe(self) -> str:
+        return f"become uid {self.uid} gid {self.gid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeDirectory:
+    """Tried as root first; `as_user` tries again where root may not go (a network file system)."""
+
+    path: str
+    as_user: bool = False
+
+    def describe(self) -> str:
+        return f"change directory to {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetNoNewPrivileges:
+    def describe(self) -> str:
+        return "set no_new_privs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallSeccomp:
+    """The request's program. `notify` sends the listener descriptor to the parent."""
+
+    flags: int
+    notify: bool = False
+
+    def describe(self) -> str:
+        return "install seccomp filter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindProgram:
+    """Look args[0] up in the container's PATH, as the container's user."""
+
+    name: str
+
+    def describe(self) -> str:
+        return f'exec: "{self.name}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseDescriptors:
+    """Mark everything from `first` on close-on-exec."""
+
+    first: int
+
+    def describe(self) -> str:
+        return f"close descriptors from {self.first} on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetSignals:
+    """CPython ignores SIGPIPE and SIGXFSZ, and ignored signals survive execve."""
+
+    def describe(self) -> str:
+        return "reset signals"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execute:
+    name: str
+
+    def describe(self) -> str:
+        return f'exec: "{self.name}"'
+
+
+Operations: TypeAlias = tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do, in order. `setup` runs before init reports ready, `finish` after it was told to start.
+
+    `new_namespaces` are made by clone3; `joined_by_parent` (the path of a pid namespace) must be set on the parent
+    while it clones.
+    """
+
+    new_namespaces: frozenset[str]
+    joined_pid_namespace: str | None
+    setup: Operations
+    finish: Operations
+    process: Process
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    warnings: tuple[str, ...] = ()
+    namespace_paths: tuple[tuple[str, str], ...] = field(default=())
+
+    def describe(self) -> tuple[str, ...]:
+        return tuple(step.describe() for step in (*self.setup, *self.finish))
