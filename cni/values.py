@@ -135,7 +135,7 @@ class BuiltinNetwork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
-    """`timeout_seconds` bounds one verb over a whole chain, `status_interval_seconds` is the time between STATUS runs."""
+    """`timeout_seconds` bounds a verb over a whole chain; STATUS runs every `status_interval_seconds`."""
 
     conf_dir: str = "/etc/cni/net.d"
     bin_dirs: tuple[str, ...] = ("/opt/cni/bin", "/usr/lib/cni")

@@ -13,7 +13,6 @@ same for free. reap() deletes the links whose namespace lives on.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +25,10 @@ from cni.builtin.host_local import Holding, HostLocal
 from cni.builtin.namespace import open_namespace, socket_inside
 from cni.builtin.netlink import NetlinkSocket
 from cni.builtin.portmap import Placed
+from cni.config import VERSIONS
 from cni.errors import CheckFailed, CniError, ConfigError, NetlinkError
-from cni.values import Attachment, BuiltinNetwork, NetworkResult, host_ports
+from cni.result import Address, Interface, Result
+from cni.values import Attachment, BuiltinNetwork, host_ports
 from oci.syscalls import closing
 
 _EEXIST: Final = 17
@@ -74,7 +75,7 @@ class PodNetwork:
         self._ensure_table()
         return index
 
-    def add(self, attachment: Attachment) -> NetworkResult:
+    def add(self, attachment: Attachment) -> Result:
         netns_fd = open_namespace(attachment.netns_path)
         with closing(netns_fd):
             bridge_index = self.prepare()
@@ -247,15 +248,18 @@ class PodNetwork:
             if any(placed not in present for placed in wanted):
                 raise CheckFailed(attachment.sandbox_id, f"a host port is missing in nftables table {self._table}")
 
-    def _result(self, attachment: Attachment, addresses: Sequence[IPAddress]) -> NetworkResult:
-        return NetworkResult(
-            network=self._settings.name,
-            ifname=attachment.ifname,
-            ips=tuple(str(address) for address in addresses),
-            gateways=tuple(str(source.gateway) for source in self._ranges),
-            mac=bridge.pod_mac(addresses),
+    def _result(self, attachment: Attachment, addresses: Sequence[IPAddress]) -> Result:
+        """As the bridge plugin would print it."""
+        mac, mtu = bridge.pod_mac(addresses), self._settings.mtu
+        return Result(
+            version=VERSIONS[-1],
+            interfaces=(
+                Interface(name=self._settings.bridge, mac=bridge.bridge_mac(self._settings.bridge, self._ranges)),
+                Interface(name=bridge.host_link_name(attachment.sandbox_id, attachment.ifname), mtu=mtu),
+                Interface(name=attachment.ifname, mac=mac, sandbox=attachment.netns_path, mtu=mtu),
+            ),
+            addresses=tuple(
+                Address(address=source.interface(address), gateway=str(source.gateway), interface=2)
+                for source, address in zip(self._ranges, addresses, strict=True)
+            ),
         )
-
-
-def parse_ips(ips: Iterable[str]) -> tuple[IPAddress, ...]:
-    return tuple(ipaddress.ip_address(text) for text in ips)

@@ -1,0 +1,140 @@
+"""The built-in network behind an asyncio door. Owns its worker's order of work, its records, and late link removal.
+
+All blocking work of the package runs in the one worker thread that is passed in, so what is queued here runs in order:
+an undo that is queued after an add meets what the add has done, whether or not somebody still waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from cni import result as results
+from cni.builtin import portmap
+from cni.builtin.allocation import IPAddress
+from cni.builtin.network import PodNetwork
+from cni.builtin.portmap import Placed
+from cni.cache import Cache, Record
+from cni.errors import NetworkTimeout
+from cni.values import Attachment, BuiltinNetwork, NetworkResult, host_ports
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_REAP_SECONDS: Final = 5.0
+
+
+async def in_worker(worker: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(worker, lambda: function(*args, **kwargs))
+
+
+class LocalNetwork:
+    """Kernel sockets are opened at first use and stay open."""
+
+    def __init__(
+        self, settings: BuiltinNetwork, cache: Cache, worker: ThreadPoolExecutor, timeout_seconds: float
+    ) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._cache = cache
+        self._worker = worker
+        self._timeout = timeout_seconds
+        self._opened: PodNetwork | None = None  # the worker's
+        self._reaping: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        if self._reaping is not None:
+            self._reaping.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await in_worker(self._worker, self._close)
+
+    async def prepare(self) -> None:
+        """The bridge and its table are there afterwards; repairs what somebody removed."""
+        await in_worker(self._worker, lambda: self._network().prepare())
+
+    async def add(self, attachment: Attachment) -> NetworkResult:
+        work = asyncio.ensure_future(in_worker(self._worker, self._add, attachment))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.shield(work)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if not work.done() or not work.exception():  # a thread cannot be stopped: undo what it will have done
+                self._run_later(self._abandon(work, attachment))
+            if isinstance(error, TimeoutError):
+                raise NetworkTimeout(self.name, "ADD", self._timeout) from error
+            raise
+
+    async def delete(self, attachment: Attachment, record: Record | None) -> None:
+        """The record goes last: as long as it exists, something may be left to delete."""
+        await in_worker(self._worker, self._delete, attachment, record)
+        if self._reaping is None:
+            self._reaping = asyncio.get_running_loop().call_later(_REAP_SECONDS, self._reap)
+
+    async def check(self, record: Record) -> None:
+        await in_worker(self._worker, lambda: self._network().check(record.attachment, _addresses(record)))
+
+    async def collect(self, valid: Collection[tuple[str, str]]) -> None:
+        await in_worker(self._worker, lambda: self._network().collect(valid))
+
+    # --- in the worker thread -----------------------------------------------------------------------------------
+
+    def _network(self) -> PodNetwork:
+        if self._opened is None:
+            self._opened = PodNetwork(self._settings, self._recorded_ports)
+        return self._opened
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _add(self, attachment: Attachment) -> NetworkResult:
+        result = self._network().add(attachment)
+        document = results.dump(result, result.version)
+        record = Record(attachment=attachment, network=self.name, config=None, result=document)
+        try:
+            self._cache.write(record)
+        except BaseException:
+            self._network().delete(attachment, _addresses(record))
+            raise
+        return results.network_result(self.name, attachment.ifname, result)
+
+    def _delete(self, attachment: Attachment, record: Record | None) -> None:
+        known = _addresses(record) if record is not None and record.result is not None else None
+        self._network().delete(record.attachment if record is not None else attachment, known)
+        self._cache.remove(attachment.sandbox_id, attachment.ifname)
+
+    def _recorded_ports(self) -> list[Placed]:
+        placed: list[Placed] = []
+        for record in self._cache.records():
+            if record.config is None and record.result is not None:
+                owner = portmap.owner_name(record.attachment.sandbox_id, record.attachment.ifname)
+                placed += portmap.place(owner, host_ports(record.attachment), _addresses(record))
+        return placed
+
+    # --- in the background --------------------------------------------------------------------------------------
+
+    async def _abandon(self, work: asyncio.Future[NetworkResult], attachment: Attachment) -> None:
+        await asyncio.wait([work])
+        if not work.cancelled() and not work.exception():
+            record = await in_worker(self._worker, self._cache.read, attachment.sandbox_id, attachment.ifname)
+            await self.delete(attachment, record)
+
+    def _reap(self) -> None:
+        """By now most links have gone with their namespaces; see `PodNetwork.delete`."""
+        self._reaping = None
+        self._run_later(self._reap_links())
+
+    async def _reap_links(self) -> None:
+        await in_worker(self._worker, lambda: self._network().reap())
+
+    def _run_later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _addresses(record: Record) -> tuple[IPAddress, ...]:
+    return tuple(address.address.ip for address in results.parse(record.result).addresses)
