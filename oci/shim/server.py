@@ -1,7 +1,7 @@
 """The shim's socket: one daemon at a time, requests in, answers and events out. Knows no verb.
 
-A daemon that connects and says something takes the place of the one before. What the socket cannot take at once waits in a bounded queue;
-a daemon that has stopped reading is dropped, and learns what it missed when it connects again.
+A daemon that connects and says something takes the place of the one before. What the socket cannot take at once
+waits in a bounded queue; a daemon that has stopped reading is dropped, and learns what it missed when it comes again.
 """
 
 from __future__ import annotations
