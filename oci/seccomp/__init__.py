@@ -20,7 +20,6 @@ cannot have meant it, and the C library falls back on ENOSYS but not on EPERM.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Final
 
 from oci import syscalls
@@ -150,19 +149,20 @@ class _TableMaker:
         newest = -1
         for entry in profile.syscalls:
             action = _entry_action(entry)
+            its_rules = _rules(action, entry.args, architecture.wide) if action != self._default else []
             for name in entry.names:
                 numbers = resolve(architecture, name)
                 if numbers.direct is not None:
                     if numbers.direct < architecture.end:
                         newest = max(newest, numbers.direct)
-                    if action != self._default:
-                        rules.setdefault(numbers.direct, []).extend(_rules(action, entry.args, architecture.wide))
+                    if its_rules:
+                        rules.setdefault(numbers.direct, []).extend(its_rules)
                 # The arguments are behind a pointer there, so a rule about them has nothing to look at.
-                if (other := numbers.multiplexed) is not None and not entry.args and action != self._default:
+                if (other := numbers.multiplexed) is not None and its_rules and not entry.args:
                     selector = Comparison(0, Op.EQ, other.selector, wide=False)
                     rules.setdefault(other.number, []).append(Rule(action, (selector,)))
-        for number, its_rules in rules.items():
-            self._listed[number] = self._outcome(its_rules)
+        for number, alternatives in rules.items():
+            self._listed[number] = self._outcome(alternatives)
         self._background[architecture.first] = self._default
         if newest >= 0 and profile.default_action not in _PERMISSIVE:
             self._background[newest + 1] = _ENOSYS
@@ -185,7 +185,7 @@ def _entry_action(entry: SeccompSyscall) -> int:
     return _action(entry.action, entry.errno_ret)
 
 
-def _rules(action: int, arguments: tuple[SeccompArg, ...], wide: bool) -> Iterable[Rule]:
+def _rules(action: int, arguments: tuple[SeccompArg, ...], wide: bool) -> list[Rule]:
     comparisons = [_comparison(argument, wide) for argument in arguments]
     if len({comparison.index for comparison in comparisons}) < len(comparisons):
         return [Rule(action, (comparison,)) for comparison in comparisons]

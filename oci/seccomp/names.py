@@ -18,7 +18,7 @@ X32_BIT: Final = 0x4000_0000
 _ARM_PRIVATE: Final = 0x0F_0000  # ARM's own calls lie far above the common ones
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # compared by identity: a key that costs no hashing
 class Architecture:
     """`token` is libseccomp's name for it, `audit_arch` the kernel's; `wide` when arguments have 64 bits.
 
