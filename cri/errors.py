@@ -29,6 +29,7 @@ from typing import ClassVar
 
 import grpc
 
+import cni.errors
 import oci.errors
 
 #: gRPC sends the text as a trailer, percent-encoded; clients refuse trailers beyond 8 KiB.
@@ -142,6 +143,12 @@ _FOREIGN: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (oci.errors.ContainerExists, _C.ALREADY_EXISTS),
     (oci.errors.StateError, _C.FAILED_PRECONDITION),
     (oci.errors.OciError, _C.UNKNOWN),
+    (cni.errors.InvalidAttachment, _C.INVALID_ARGUMENT),
+    (cni.errors.NetworkNotReady, _C.UNAVAILABLE),
+    (cni.errors.AddressesExhausted, _C.RESOURCE_EXHAUSTED),
+    (cni.errors.PortConflict, _C.FAILED_PRECONDITION),
+    (cni.errors.NetworkTimeout, _C.DEADLINE_EXCEEDED),
+    (cni.errors.CniError, _C.UNKNOWN),
 )
 
 _OUT_OF = {

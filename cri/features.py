@@ -1,4 +1,4 @@
-"""What this daemon on this host can do beyond the plain CRI, as Status tells the kubelet. Only what works is claimed."""
+"""What this daemon on this host can do beyond the plain CRI, as Status tells the kubelet: only what works."""
 
 from __future__ import annotations
 

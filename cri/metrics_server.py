@@ -14,6 +14,8 @@ from typing import Final
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _PATIENCE_S: Final = 10.0
+#: How often the thread looks whether it shall end.
+_POLL_S: Final = 0.1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,7 +54,7 @@ class MetricsServer:
 
     def __init__(self, host: str, port: int, exposition: Callable[[], bytes]) -> None:
         self._server = _Server(host, port, exposition)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True)
         self._thread.start()
 
     @property

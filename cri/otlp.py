@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,7 +27,7 @@ from cri.tracing import NO_SPAN, Span, Value
 QUEUE: Final = 2048
 BATCH: Final = 512
 EXPORT_PATIENCE_S: Final = 2.0
-CLOSE_PATIENCE_MS: Final = 2000
+CLOSE_PATIENCE_S: Final = 2.0
 
 
 class CollectorSpan:
@@ -95,5 +96,7 @@ class CollectorTracing:
         return CollectorSpan(span, self._tracer)
 
     def close(self) -> None:
-        self._provider.force_flush(CLOSE_PATIENCE_MS)
-        self._provider.shutdown()
+        """The SDK's own shutdown tries a dead collector for longer than the end of a daemon should take."""
+        closing = threading.Thread(target=self._provider.shutdown, name="tracing", daemon=True)
+        closing.start()
+        closing.join(CLOSE_PATIENCE_S)

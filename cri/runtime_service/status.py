@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
-from cni.network import NetworkStatus
+from cni.values import NetworkStatus
 from cri.api import runtime_pb2 as api
 from cri.config import KEYS, Settings
 from cri.config.schema import value_at
