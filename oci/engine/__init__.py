@@ -14,6 +14,31 @@ from oci.engine.engine import Engine
 from oci.engine.launch import Launch, Phase
 from oci.engine.requests import Attach, CgroupHandle, Created, CreateRequest, ExecRequest, Running, Stdio
 
+_shared: list[Engine] = []
+
+
+def shared() -> Engine:
+    """This process's engine, opened at the first use; a fork goes on with it."""
+    if not _shared:
+        _shared.append(Engine.open())
+    return _shared[0]
+
+
+def create(request: CreateRequest) -> Created:
+    """`Engine.create` of the shared engine."""
+    return shared().create(request)
+
+
+def start(created: Created) -> None:
+    """`Engine.start` of the shared engine."""
+    shared().start(created)
+
+
+def exec_process(request: ExecRequest) -> Running:
+    """`Engine.exec_process` of the shared engine."""
+    return shared().exec_process(request)
+
+
 __all__ = [
     "Attach",
     "CgroupHandle",
@@ -25,4 +50,8 @@ __all__ = [
     "Phase",
     "Running",
     "Stdio",
+    "create",
+    "exec_process",
+    "shared",
+    "start",
 ]

@@ -1,12 +1,39 @@
-"""Moving a new process into its cgroup, where the clone itself could not put it there."""
+"""How a new process gets into its cgroup: cloned into it (v2), by itself (v1), or moved by somebody else."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 from oci import syscalls as sc
 from oci.engine.requests import CgroupHandle
 from oci.errors import ContainerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupEntry:
+    """`into` is for CLONE_INTO_CGROUP, `tasks` for the child to write itself into; with neither and a cgroup the child
+    has to be moved (`awaits`)."""
+
+    into: int | None = None
+    tasks: Sequence[int] = ()
+    awaits: bool = False
+
+
+def prepare_entry(cgroup: CgroupHandle | None, opened: ExitStack) -> CgroupEntry:
+    """The descriptors are closed with `opened`, which must outlive the clone."""
+    if cgroup is None:
+        return CgroupEntry()
+    into = cgroup.into_fd()
+    if into is not None:
+        opened.callback(os.close, into)
+        return CgroupEntry(into=into)
+    tasks = tuple(cgroup.entry_fds())
+    for fd in tasks:
+        opened.callback(os.close, fd)
+    return CgroupEntry(tasks=tasks, awaits=not tasks)
 
 
 def attach_in_background(cgroup: CgroupHandle, pid: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from typing import Final
 
 from oci import syscalls as sc
 from oci.engine import attach, channel
+from oci.engine.attach import CgroupEntry, prepare_entry
 from oci.engine.duties import Duties
 from oci.engine.hooks import run_hooks, state_document
 from oci.engine.host import open_private_proc, read_cgroups, read_host
@@ -32,7 +33,7 @@ from oci.plan.container import plan_container
 from oci.plan.exec import plan_exec
 from oci.plan.host import Host, Supplied
 from oci.plan.namespaces import CLONE_FLAGS
-from oci.plan.operations import MountBind, Plan
+from oci.plan.operations import MountBind, Plan, Reclone
 from oci.spec import Hooks, Process, Seccomp, Spec
 
 _NS_GET_NSTYPE: Final = 0xB703
@@ -64,11 +65,15 @@ class Engine:
 
     def plan(self, request: CreateRequest) -> Plan:
         """What `create` would do, without doing any of it."""
-        into = request.cgroup is not None and request.cgroup.into_fd() is not None
+        with ExitStack() as opened:
+            return self._plan(request, prepare_entry(request.cgroup, opened))
+
+    def _plan(self, request: CreateRequest, entry: CgroupEntry) -> Plan:
         supplied = Supplied(
             rootfs=request.rootfs_fd is not None,
             mounts=frozenset(request.mount_fds),
-            attached=into or request.cgroup is None,
+            enters=bool(entry.tasks),
+            awaits=entry.awaits,
             seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
             preserve_fds=request.preserve_fds,
             no_pivot=request.no_pivot,
@@ -115,10 +120,13 @@ class Engine:
 
     def launch_exec(self, request: ExecRequest) -> Launch:
         """For an event loop: `advance` until EXECUTED."""
-        into = None if request.cgroup is None else request.cgroup.into_fd()
-        late = request.cgroup is not None and into is None
+        with ExitStack() as opened:
+            return self._launch_exec(request, prepare_entry(request.cgroup, opened))
+
+    def _launch_exec(self, request: ExecRequest, entry: CgroupEntry) -> Launch:
         mask = self._join_mask(request.pid)
         supplied = Supplied(
+            enters=bool(entry.tasks),
             seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
             preserve_fds=request.preserve_fds,
         )
@@ -134,14 +142,15 @@ class Engine:
             env=list(request.process.env),
             stdio=request.stdio,
             seccomp=program,
+            cgroup=entry.tasks,
             container_pidfd=request.pidfd,
             join_mask=mask & ~sc.CLONE_NEWPID,
         )
         try:
             with self._children_in(request.pidfd if mask & sc.CLONE_NEWPID else None):
-                pid, pidfd = sc.clone3(0, cgroup_fd=into)
+                pid, pidfd = sc.clone3(0, cgroup_fd=entry.into)
                 if pid == 0:
-                    run_child(plan, context, wait=late)
+                    run_child(plan, context, wait=entry.awaits)
         except OSError as error:
             parent.close()
             child.close()
@@ -151,16 +160,16 @@ class Engine:
         if (profile := request.spec.linux.seccomp) is not None and profile.listener_path:
             duties.send_listener = lambda process, fd: send_listener(profile, fd, process, b"{}")
         launch = Launch(pid=pid, pidfd=pidfd, channel=parent, duties=duties, warnings=plan.warnings)
-        launch.phase = Phase.SETTING_UP if late else Phase.FINISHING
+        launch.phase = Phase.SETTING_UP if entry.awaits else Phase.FINISHING
         try:
             self._adjust_from_outside(pid, request.process, raise_limits=user_namespace)
-            if late and request.cgroup is not None:
+            if entry.awaits and request.cgroup is not None:
                 # The child joins the namespaces while we wait for the cgroup.
                 request.cgroup.attach(pid)
         except BaseException:
             launch.abandon()
             raise
-        if late:
+        if entry.awaits:
             launch.run_until(Phase.WAITING)
             launch.release()
         return launch
@@ -168,11 +177,12 @@ class Engine:
     # --- making the child ---------------------------------------------------------------------------------------------
 
     def _launch_container(self, request: CreateRequest) -> tuple[Launch, tuple[int, int] | None]:
-        plan = self.plan(request)
         _check_preserved(request.preserve_fds)
-        process, spec = plan.process, request.spec
-        parent, child = channel.pair()
         with ExitStack() as opened:
+            entry = prepare_entry(request.cgroup, opened)
+            plan = self._plan(request, entry)
+            process, spec = plan.process, request.spec
+            parent, child = channel.pair()
             opened.callback(child.close)
             context = Context(
                 channel=channel.ChildChannel(child),
@@ -184,36 +194,44 @@ class Engine:
                 namespaces=self._open_namespaces(plan, spec, opened),
                 idmaps={mappings: self._idmaps.get(mappings) for mappings in _idmappings(plan)},
                 stdio=request.stdio,
+                cgroup=entry.tasks,
                 seccomp=_filter(request.seccomp_program, spec.linux.seccomp),
                 hooks=spec.hooks or Hooks(),
                 state=_state(request, "creating", 0),
             )
-            launch = self._clone_container(request, plan, context, parent)
+            launch = self._clone_container(request, plan, context, parent, entry)
         try:
             self._adjust_from_outside(launch.pid, process, raise_limits="user" in plan.new_namespaces)
-            helper = None if launch.duties.adopt else self._attach(request, launch.pid)
+            helper = self._attach(request, launch.pid) if entry.awaits and not launch.duties.adopt else None
         except BaseException:
             launch.abandon()
             raise
         return launch, helper
 
-    def _clone_container(self, request: CreateRequest, plan: Plan, context: Context, parent: socket.socket) -> Launch:
+    def _clone_container(
+        self, request: CreateRequest, plan: Plan, context: Context, parent: socket.socket, entry: CgroupEntry
+    ) -> Launch:
         flags = 0
         for kind in plan.new_namespaces:
             flags |= CLONE_FLAGS[kind]
-        into = None if request.cgroup is None else request.cgroup.into_fd()
         pid_namespace = context.namespaces.get(plan.joined_pid_namespace or "")
         try:
             with self._children_in(pid_namespace):
-                pid, pidfd = sc.clone3(flags, cgroup_fd=into)
+                pid, pidfd = sc.clone3(flags, cgroup_fd=entry.into)
                 if pid == 0:
                     run_child(plan, context, wait=True, listener=request.listener_fd)
         except OSError as error:
             parent.close()
             raise ContainerError("clone the init process", error.errno or 0, _text(error))
-        return Launch(pid=pid, pidfd=pidfd, channel=parent, duties=self._duties(request, plan), warnings=plan.warnings)
+        return Launch(
+            pid=pid,
+            pidfd=pidfd,
+            channel=parent,
+            duties=self._duties(request, plan, awaits=entry.awaits),
+            warnings=plan.warnings,
+        )
 
-    def _duties(self, request: CreateRequest, plan: Plan) -> Duties:
+    def _duties(self, request: CreateRequest, plan: Plan, *, awaits: bool) -> Duties:
         spec = request.spec
         hooks = spec.hooks or Hooks()
         cgroup = request.cgroup
@@ -227,14 +245,15 @@ class Engine:
 
         duties.run_hooks = runtime_hooks
         if cgroup is not None:
+            # Only a child that cannot go on without its cgroup asks; with Attach.CALLER it is late for that.
             duties.attach = cgroup.attach
         if (profile := spec.linux.seccomp) is not None and profile.listener_path:
             duties.send_listener = lambda pid, fd: send_listener(profile, fd, pid, _state(request, "creating", pid))
-        if any(type(step).__name__ == "Reclone" for step in plan.setup):
+        if any(isinstance(step, Reclone) for step in plan.setup):
 
             def adopt(pid: int) -> None:
                 self._adjust_from_outside(pid, plan.process, raise_limits=True)
-                if cgroup is not None and cgroup.into_fd() is None and request.attach is not Attach.CALLER:
+                if cgroup is not None and awaits and request.attach is not Attach.CALLER:
                     cgroup.attach(pid)
 
             duties.adopt = adopt
@@ -242,7 +261,7 @@ class Engine:
 
     def _attach(self, request: CreateRequest, pid: int) -> tuple[int, int] | None:
         cgroup = request.cgroup
-        if cgroup is None or cgroup.into_fd() is not None or request.attach is Attach.CALLER:
+        if cgroup is None or request.attach is Attach.CALLER:
             return None
         if request.attach is Attach.BACKGROUND:
             return attach.attach_in_background(cgroup, pid)

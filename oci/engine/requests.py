@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -22,11 +22,13 @@ class CgroupHandle(Protocol):
 
     def into_fd(self) -> int | None: ...
 
+    def entry_fds(self) -> Sequence[int]: ...
+
 
 class Attach(Enum):
-    """Who moves the new process into a cgroup that CLONE_INTO_CGROUP cannot reach (v1, systemd).
+    """Who moves the new process into a cgroup that it can neither be cloned into (v2) nor enter by itself (v1).
 
-    On v1 the first attach after a quiet time waits about 10 ms for an RCU grace period.
+    The first attach after a quiet time waits about 10 ms for an RCU grace period.
     """
 
     WAIT = "wait"  # the engine does, while the child mounts; create returns when both are done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oci.engine.channel import ChildChannel
@@ -29,6 +29,7 @@ class Context:
     mounts: Mapping[int, int] = field(default_factory=dict)
     namespaces: Mapping[str, int] = field(default_factory=dict)
     idmaps: Mapping[Mappings, int] = field(default_factory=dict)
+    cgroup: Sequence[int] = ()
     stdio: Stdio | None = None
     seccomp: bytes | None = None
     hooks: Hooks = field(default_factory=Hooks)

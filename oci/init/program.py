@@ -60,7 +60,7 @@ def execute(step: op.Execute, context: Context) -> None:
 
 
 def set_default_home(step: op.SetDefaultHome, context: Context) -> None:
-    context.env.append(f"HOME={_home(context.root, step.uid)}")
+    context.env.append(f"HOME={_home(context, step.uid)}")
 
 
 def _check(path: str) -> str:
@@ -78,18 +78,21 @@ def _check(path: str) -> str:
     return path
 
 
-def _home(root: int, uid: int) -> str:
-    """From the root filesystem's own /etc/passwd, which nobody vouches for: bounded, and no control characters."""
+def _home(context: Context, uid: int) -> str:
+    """From the root filesystem's own /etc/passwd, which nobody vouches for: bounded, and no control characters.
+
+    Opened as a path first: to open a device that stands in its place would already have an effect.
+    """
     try:
-        fd = paths.open_in_root(root, "/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        place = paths.open_in_root(context.root, "/etc/passwd")
     except OSError:
         return "/"
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return "/"
-        content = os.read(fd, _PASSWD_LIMIT)
-    finally:
-        os.close(fd)
+    if not stat.S_ISREG(os.fstat(place).st_mode):
+        return "/"
+    fd = os.open(f"self/fd/{place}", os.O_RDONLY, dir_fd=context.proc)
+    content = os.read(fd, _PASSWD_LIMIT)
+    os.close(fd)
+    os.close(place)
     for line in content.decode(errors="replace").split("\n"):
         fields = line.split(":")
         if len(fields) >= 6 and fields[2] == str(uid) and fields[5].startswith("/") and fields[5].isprintable():

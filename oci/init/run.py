@@ -43,6 +43,7 @@ _ACTIONS: Final[dict[type, Callable[[Any, Context], None]]] = {
     op.WriteSysctl: namespaces.write_sysctl,
     op.SetLsmLabel: namespaces.set_lsm_label,
     op.AwaitAttach: namespaces.await_attach,
+    op.EnterCgroup: namespaces.enter_cgroup,
     op.UnshareCgroup: namespaces.unshare_cgroup,
     op.AwaitRuntimeHooks: _await_runtime_hooks,
     op.RunContainerHooks: _run_container_hooks,

@@ -23,6 +23,7 @@ from oci.plan.sysctls import check_sysctls, sysctl_path
 from oci.spec import Hooks, Process, Spec
 
 _SUPPORTED_MAJOR: Final = "1"
+_ROOM_FOR_SETUP: Final = 16 << 20
 
 
 def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied) -> op.Plan:
@@ -56,8 +57,7 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
             start_hooks=bool(hooks.start_container),
         ),
     ]
-    if "cgroup" in namespaces.new:
-        setup, finish = _place_cgroup_namespace(setup, finish, supplied)
+    setup, finish = _place_cgroup(setup, finish, spec, namespaces, supplied)
     return op.Plan(
         new_namespaces=made_by_clone(namespaces),
         joined_pid_namespace=namespaces.path("pid"),
@@ -156,25 +156,32 @@ def _enter_root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> li
     return steps
 
 
-def _place_cgroup_namespace(
-    setup: list[op.Operation], finish: list[op.Operation], supplied: Supplied
+def _place_cgroup(
+    setup: list[op.Operation], finish: list[op.Operation], spec: Spec, namespaces: NamespacePlan, supplied: Supplied
 ) -> tuple[list[op.Operation], list[op.Operation]]:
-    """Where the cgroup namespace is made: right before the first cgroup mount, else after start.
+    """Where the process enters its cgroup, and where the cgroup namespace is made: after that, in the cgroup.
 
-    It has to be made inside the cgroup. Waiting for the attach before start costs what the attach costs (10 ms on v1),
-    so that is done only where a mount shows the namespace.
+    Early entry lets everything be accounted. With a memory limit so small that our own set-up would not fit, it is the
+    last thing before the user's process. The namespace comes right before the first mount that shows it, else after
+    start, when a slow attach by somebody else is over anyway.
     """
-    first = next(
-        (
-            index
-            for index, step in enumerate(setup)
-            if isinstance(step, op.MountFilesystem) and step.fstype in ("cgroup", "cgroup2")
-        ),
-        None,
-    )
-    if supplied.attached:
-        position = first if first is not None else len(setup)
-        return [*setup[:position], op.UnshareCgroup(), *setup[position:]], finish
-    if first is None:
-        return setup, [op.UnshareCgroup(), *finish]
-    return [*setup[:first], op.AwaitAttach(), op.UnshareCgroup(), *setup[first:]], finish
+    enter: list[op.Operation] = [op.EnterCgroup()] if supplied.enters else []
+    private = "cgroup" in namespaces.new
+    first = next((index for index, step in enumerate(setup) if private and _mounts_cgroup(step)), None)
+    if first is not None:
+        awaiting: list[op.Operation] = [op.AwaitAttach()] if supplied.awaits else []
+        return [*enter, *setup[:first], *awaiting, op.UnshareCgroup(), *setup[first:]], finish
+    unshare: list[op.Operation] = [op.UnshareCgroup()] if private else []
+    if _has_tiny_memory(spec):
+        return setup, [*enter, *unshare, *finish]
+    return [*enter, *setup], [*unshare, *finish]
+
+
+def _mounts_cgroup(step: op.Operation) -> bool:
+    return isinstance(step, op.MountFilesystem) and step.fstype in ("cgroup", "cgroup2")
+
+
+def _has_tiny_memory(spec: Spec) -> bool:
+    resources = spec.linux.resources
+    limit = resources.memory.limit if resources and resources.memory else None
+    return limit is not None and 0 <= limit < _ROOM_FOR_SETUP

@@ -12,7 +12,10 @@ from oci.spec import Process, Spec
 def plan_exec(process: Process, spec: Spec, host: Host, supplied: Supplied, *, user_namespace: bool) -> op.Plan:
     """`spec` is the running container's: the seccomp profile is its, not the process's."""
     check_process(process)
-    setup: list[op.Operation] = [op.HideFromPeers(), op.JoinContainer()]
+    setup: list[op.Operation] = [op.HideFromPeers()]
+    if supplied.enters:
+        setup.append(op.EnterCgroup())
+    setup.append(op.JoinContainer())
     if process.terminal:
         size = process.console_size
         setup.append(

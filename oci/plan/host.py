@@ -28,12 +28,16 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supplied:
-    """What the caller brings along. `attached`: the process is in its cgroup from its first instruction on (v2), so
-    nobody has to wait for it."""
+    """What the caller brings along.
+
+    `enters`: the child puts itself into its cgroup (v1). `awaits`: somebody else does, meanwhile. Neither: it is there
+    from its first instruction on (v2), or there is no cgroup.
+    """
 
     rootfs: bool = False
     mounts: frozenset[int] = frozenset()
-    attached: bool = True
+    enters: bool = False
+    awaits: bool = False
     seccomp: bool = False
     preserve_fds: int = 0
     no_pivot: bool = False

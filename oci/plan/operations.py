@@ -314,6 +314,14 @@ class AwaitAttach:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnterCgroup:
+    """By descriptors opened before the clone; cheap, because the kernel need not stop anyone else for it."""
+
+    def describe(self) -> str:
+        return "enter the cgroup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnshareCgroup:
     """After the attach: a cgroup namespace's root is the cgroup of the process that makes it."""
 
