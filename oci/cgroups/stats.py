@@ -108,8 +108,8 @@ def parse_pressure(text: bytes | None) -> Pressure | None:
     """A pressure file (Documentation/accounting/psi.rst); cpu.pressure of Linux < 5.13 has no "full" line."""
     stalls = {}
     for line in (text or b"").splitlines():
-        kind, *words = line.decode("ascii", "replace").split()
-        pairs = dict(word.partition("=")[::2] for word in words)
+        kind, _, rest = line.decode("ascii", "replace").partition(" ")
+        pairs = dict(word.partition("=")[::2] for word in rest.split())
         try:
             stalls[kind] = Stall(
                 avg10=float(pairs["avg10"]),
