@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import grpc
 
     from cri.api import coracle_pb2 as own
-    from cri.api import runtime_pb2 as api
 
 
 @click.command("pull")
@@ -46,7 +45,7 @@ def command(
         pull = ImageServiceStub(channel).PullImage.future(request)
         try:
             if sys.stderr.isatty() and not quiet:
-                _show_progress(channel, image, pull)
+                show_progress(channel, image, pull)
             answer = pull.result()
         except KeyboardInterrupt:
             pull.cancel()  # type: ignore[no-untyped-call]
@@ -54,7 +53,11 @@ def command(
     click.echo(answer.image_ref)
 
 
-def _show_progress(channel: grpc.Channel, image: str, pull: grpc.CallFuture[api.PullImageResponse]) -> None:
+class Ends(Protocol):
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None: ...
+
+
+def show_progress(channel: grpc.Channel, image: str, pull: Ends) -> None:
     """Draws until `pull` has ended; what goes wrong with the progress alone does not matter."""
     import grpc
     from rich.console import Console

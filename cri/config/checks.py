@@ -16,8 +16,6 @@ T = TypeVar("T")
 #: sizeof(sun_path) less the final zero.
 LONGEST_SOCKET_PATH = 107
 LONGEST_INTERFACE_NAME = 15
-#: unix sockets of shims live below <runroot>/sandboxes/<64 digits>/: 107 bytes must hold that, too.
-LONGEST_RUNROOT = LONGEST_SOCKET_PATH - len("/sandboxes//shim.sock") - 64
 
 RLIMIT_NAMES = frozenset(
     name
@@ -39,12 +37,6 @@ def absolute(path: Path) -> str:
 
 def absolute_or_none(path: Path) -> str:
     return "" if path == Path() else absolute(path)
-
-
-def runroot(path: Path) -> str:
-    if len(bytes(path)) > LONGEST_RUNROOT:
-        return f"{str(path)!r} is longer than {LONGEST_RUNROOT} bytes: sockets below it would have no valid address"
-    return absolute(path)
 
 
 def unix_address(address: str) -> str:

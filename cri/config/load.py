@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cri.config import values
+from cri.config import checks, values
 from cri.config.errors import ConfigError
 from cri.config.schema import (
     HANDLER_KEYS,
@@ -147,6 +147,8 @@ def _check_together(settings: Settings, sources: Mapping[tuple[str, ...], str]) 
     if root == runroot or root in runroot.parents or runroot in root.parents:
         source = sources.get(("runroot",)) or sources.get(("root",), "")
         raise ConfigError(source, "runroot", f"{runroot} and the root {root} must not contain each other")
+    if problem := checks.unix_address(settings.listen):
+        raise ConfigError(sources.get(("runroot",), ""), "listen", f"{problem}; name one with a short path")
     families = ["6" if ":" in subnet else "4" for subnet in settings.network.subnets]
     if len(set(families)) != len(families):
         raise ConfigError(

@@ -175,7 +175,7 @@ class Settings:
     )
     root: Path = key(DEFAULT_ROOT, "Directory for what outlives a reboot: images, records.", check=checks.absolute)
     runroot: Path = key(
-        DEFAULT_RUNROOT, "Directory for what a reboot may take: sockets, pods' files.", check=checks.runroot
+        DEFAULT_RUNROOT, "Directory for what a reboot may take: sockets, pods' files.", check=checks.absolute
     )
     cni_conf_dir: Path = key(
         Path("/etc/cni/net.d"), "Directory of the CNI network configuration.", check=checks.absolute

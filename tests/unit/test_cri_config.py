@@ -114,6 +114,7 @@ def test_a_wrong_file_is_refused_with_its_name_and_the_key(tmp_path: Path, text:
 @pytest.mark.parametrize(
     ("variables", "flags", "message"),
     [
+        ({"CORACLE_RUNROOT": "/run/" + "x" * 100}, {}, "CORACLE_RUNROOT: listen: "),
         ({"CORACLE_NETWORK_MTU": "big"}, {}, "CORACLE_NETWORK_MTU: network.mtu: must be a whole number, is 'big'"),
         ({"CORACLE_ROOT": "x"}, {}, "CORACLE_ROOT: root: 'x' is not an absolute path"),
         ({}, {"--images-pull-progress-timeout": ["0"]}, "--images-pull-progress-timeout: "),
