@@ -50,6 +50,7 @@ class Networks:
         self._keeper: asyncio.Task[None] | None = None
         self._turns = Turns()
         self._listeners: list[Callable[[NetworkStatus], None]] = []
+        self._closed = False
 
     @classmethod
     async def open(cls, settings: NetworkSettings, environment: Mapping[str, str] | None = None) -> Networks:
@@ -62,7 +63,10 @@ class Networks:
         return networks
 
     async def close(self) -> None:
-        """Attached pods stay attached."""
+        """Idempotent. Attached pods stay attached."""
+        if self._closed:
+            return
+        self._closed = True
         self._watch.close()
         if self._keeper is not None:
             self._keeper.cancel()

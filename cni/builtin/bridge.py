@@ -65,6 +65,9 @@ def ensure_bridge(host: NetlinkSocket, settings: BuiltinNetwork, ranges: Sequenc
     ]
     if any(source.version == 6 for source in ranges):
         _write(f"ipv6/conf/{name}/disable_ipv6", "0")
+        # Routed packets make the bridge ask for neighbours from its link-local address, which would be tentative, and
+        # the pods unreachable, for two seconds after the first one came.
+        _write(f"ipv6/conf/{name}/accept_dad", "0")
     host.transact(requests)
     _enable_forwarding(name, ranges)
     return link.index

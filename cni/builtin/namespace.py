@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cni.builtin.netlink import NetlinkSocket
-from cni.errors import CniError, InvalidAttachment
+from cni.errors import InvalidAttachment
 from oci import syscalls
 
 
@@ -28,29 +28,33 @@ def open_namespace(path: str) -> int:
 
 
 class _Visit(threading.Thread):
-    def __init__(self, netns_fd: int, act: Callable[[], None]) -> None:
+    def __init__(self, netns_fd: int, path: str, act: Callable[[], None]) -> None:
         super().__init__(name="netns-visit", daemon=True)
         self._netns_fd = netns_fd
+        self._path = path
         self._act = act
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            syscalls.setns(self._netns_fd, syscalls.CLONE_NEWNET)
+            _enter(self._netns_fd, self._path)
             self._act()
         except Exception as error:  # carried to the thread that waits in visit()
             self.error = error
 
 
+def _enter(netns_fd: int, path: str) -> None:
+    try:
+        syscalls.setns(netns_fd, syscalls.CLONE_NEWNET)
+    except OSError as error:
+        raise InvalidAttachment("network namespace", f"{path}: {os.strerror(error.errno or 0)}") from error
+
+
 def visit(netns_fd: int, path: str, act: Callable[[], None]) -> None:
     """Run `act` in a thread of its own inside the namespace, and wait for it."""
-    thread = _Visit(netns_fd, act)
+    thread = _Visit(netns_fd, path, act)
     thread.start()
     thread.join()
-    if isinstance(thread.error, CniError):
-        raise thread.error
-    if isinstance(thread.error, OSError):
-        raise InvalidAttachment("network namespace", f"{path}: {thread.error.strerror}") from thread.error
     if thread.error is not None:
         raise thread.error
 
@@ -73,9 +77,9 @@ def socket_inside(netns_fd: int, path: str, *, enable_ipv6: bool = False) -> Ite
 
 
 def _enable_ipv6() -> None:
-    """Container hosts often boot with IPv6 off by default; the pod was promised an address."""
-    for name in ("default", "lo"):
-        setting = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+    """Hosts often boot with IPv6 off by default, and the pod was promised an address that is usable at once."""
+    for name, value in (("default/disable_ipv6", "0"), ("lo/disable_ipv6", "0"), ("default/accept_dad", "0")):
+        setting = Path("/proc/sys/net/ipv6/conf") / name
         with suppress(FileNotFoundError):  # a kernel without IPv6: adding the address will say so
-            if setting.read_text().strip() != "0":
-                setting.write_text("0")
+            if setting.read_text().strip() != value:
+                setting.write_text(value)
