@@ -15,14 +15,15 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from cni.network import BuiltinNetwork, Networks, NetworkSettings
 from imagesvc.service import ImageService, ImageSettings
-from oci.seccomp import FilterCache
 
+from cni.network import Networks
+from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
 from cri import exits, host, recovery, views
 from cri.config.schema import Builtin, CgroupManager, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
+from cri.features import Features
 from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
 from cri.paths import Paths
@@ -39,6 +40,7 @@ from cri.trash import Trash
 from oci import cgroups
 from oci.cgroups import CgroupDriver
 from oci.protocol.messages import ContainerHandles
+from oci.seccomp import FilterCache
 
 if TYPE_CHECKING:
     from cri.metrics import Metrics
@@ -56,6 +58,7 @@ class Daemon:
     launcher: Launcher
     cgroups: CgroupDriver
     host: HostFacts
+    features: Features
     trash: Trash
     checkpointer: Checkpointer
     reconciler: Reconciler
@@ -106,6 +109,7 @@ class Daemon:
         manager = settings.cgroup_manager
         daemon.cgroups = cgroups.detect("systemd" if manager is CgroupManager.SYSTEMD else "cgroupfs")
         daemon.host = host.host_facts(cgroup_v2=daemon.cgroups.name != "v1")
+        daemon.features = host.features()
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
         daemon.networks = await Networks.open(network_settings(settings))
         daemon.launcher = Launcher(cgroup=f"{settings.runtime.cgroup_root}/shims")
@@ -216,11 +220,17 @@ def image_settings(settings: Settings) -> ImageSettings:
 
 def network_settings(settings: Settings) -> NetworkSettings:
     network = settings.network
+    builtin = BuiltinNetwork(
+        name=network.bridge,  # names the directory of its addresses: one for each daemon
+        bridge=network.bridge,
+        subnets=tuple(BuiltinSubnet(subnet=subnet) for subnet in network.subnets),
+        mtu=network.mtu or host.default_mtu(),
+    )
+    # With "always" the configuration directory is one that nobody fills.
+    conf_dir = settings.root / "cni" / "unused" if network.builtin is Builtin.ALWAYS else settings.cni_conf_dir
     return NetworkSettings(
-        conf_dir=settings.cni_conf_dir,
-        bin_dirs=settings.cni_bin_dir,
-        cache_dir=settings.root / "cni",
-        builtin=None
-        if network.builtin is Builtin.NEVER
-        else BuiltinNetwork(bridge=network.bridge, subnets=network.subnets, mtu=network.mtu),
+        conf_dir=str(conf_dir),
+        bin_dirs=tuple(map(str, settings.cni_bin_dir)),
+        cache_dir=str(settings.root / "cni"),
+        builtin=None if network.builtin is Builtin.NEVER else builtin,
     )

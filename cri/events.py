@@ -20,14 +20,12 @@ from cri.state.records import ContainerRecord, SandboxRecord
 from cri.state.store import Table
 from cri.views import container_status, sandbox_status
 
-_Type = api.ContainerEventType.ValueType
-
-_CONTAINER_EVENTS: dict[ContainerState, _Type] = {
+_CONTAINER_EVENTS: dict[ContainerState, api.ContainerEventType.ValueType] = {
     ContainerState.CREATED: api.CONTAINER_CREATED_EVENT,
     ContainerState.RUNNING: api.CONTAINER_STARTED_EVENT,
     ContainerState.EXITED: api.CONTAINER_STOPPED_EVENT,
 }
-_SANDBOX_EVENTS: dict[SandboxState, tuple[_Type, ...]] = {
+_SANDBOX_EVENTS: dict[SandboxState, tuple[api.ContainerEventType.ValueType, ...]] = {
     SandboxState.READY: (api.CONTAINER_CREATED_EVENT, api.CONTAINER_STARTED_EVENT),
     SandboxState.NOT_READY: (api.CONTAINER_STOPPED_EVENT,),
 }
@@ -85,7 +83,9 @@ class Events:
         elif (before is None or before.state is not after.state) and after.state in _CONTAINER_EVENTS:
             self._publish(_CONTAINER_EVENTS[after.state], record.id, sandbox)
 
-    def _publish(self, kind: _Type, container_id: str, sandbox: SandboxRecord | None) -> None:
+    def _publish(
+        self, kind: api.ContainerEventType.ValueType, container_id: str, sandbox: SandboxRecord | None
+    ) -> None:
         event = api.ContainerEventResponse(container_id=container_id, container_event_type=kind, created_at=self.now())
         if sandbox is not None:
             event.pod_sandbox_status.CopyFrom(sandbox_status(sandbox))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
+from cri.features import Features
 from cri.specgen import HostFacts
 from oci import spec, syscalls
 from oci.capabilities import NUMBERS
@@ -26,6 +28,32 @@ def host_facts(*, cgroup_v2: bool) -> HostFacts:
         selinux=Path("/sys/fs/selinux/enforce").exists(),
         devices=tuple(devices_below("/dev")),
     )
+
+
+def features() -> Features:
+    """What this kernel lets us promise: mount_setattr(2), which recursive read-only needs, came with Linux 5.12."""
+    return Features(
+        recursive_read_only_mounts=_kernel() >= (5, 12),
+        supplemental_groups_policy=True,
+    )
+
+
+def _kernel() -> tuple[int, int]:
+    major, minor, *_ = os.uname().release.split(".")
+    return int(major), int("".join(itertools.takewhile(str.isdigit, minor)))
+
+
+def default_mtu() -> int:
+    """MTU of the interface that the host's default route leaves by; 1500 without one."""
+    try:
+        routes = Path("/proc/net/route").read_text().splitlines()[1:]
+    except FileNotFoundError:
+        return 1500
+    for route in routes:
+        interface, destination, *_ = route.split()
+        if destination == "00000000":
+            return int(Path(f"/sys/class/net/{interface}/mtu").read_text())
+    return 1500
 
 
 def boot_id() -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from cni.network import Attachment, PortMapping
-
+from cni.values import Attachment, PortMapping, Protocol
 from cri.api import runtime_pb2 as api
 from cri.state.records import SandboxRecord
 
-_PROTOCOLS = {api.TCP: "tcp", api.UDP: "udp", api.SCTP: "sctp"}
+_PROTOCOLS = {api.TCP: Protocol.TCP, api.UDP: Protocol.UDP, api.SCTP: Protocol.SCTP}
 
 
 def attachment(record: SandboxRecord) -> Attachment:

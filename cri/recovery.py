@@ -19,8 +19,9 @@ from cri.live import LivePod
 from cri.shims import Shim, ShimGone
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import UNKNOWN_EXIT_CODE, ContainerRecord, SandboxRecord
-from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces, ShimState
+from oci.protocol.messages import ContainerHandles, SandboxNamespaces, ShimState
 from oci.protocol.messages import ContainerState as ShimContainer
+from oci.shim import records as exit_records
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -129,19 +130,11 @@ def _apply_disk_exit(daemon: Daemon, record: ContainerRecord) -> None:
     """The exit record that the shim wrote before it died or forgot the container; else the code is unknown."""
     if record.state not in _ALIVE:
         return
-    event = read_exit_record(daemon, record)
+    event = exit_records.read(str(daemon.paths.sandbox(record.sandbox_id)), record.id)
     if event is not None:
         daemon.containers.put(exits.exited(record, event))
     else:
         _lost(daemon, record, "its end was not seen by anybody")
-
-
-def read_exit_record(daemon: Daemon, record: ContainerRecord) -> ContainerExited | None:
-    path = daemon.paths.exit_record(record.sandbox_id, record.id)
-    try:
-        return exit_records.read(path)
-    except FileNotFoundError:
-        return None
 
 
 def _end_pod(daemon: Daemon, record: SandboxRecord, reason: str) -> None:

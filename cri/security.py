@@ -31,7 +31,7 @@ def filter_program(
         return None
     if kind == api.SecurityProfile.RuntimeDefault:
         path = daemon.settings.runtime.seccomp_profile
-        profile = seccomp.default_profile(capabilities) if path == Path() else seccomp.load_profile(path)
+        profile = seccomp.default_profile(capabilities) if path == Path() else seccomp.load_profile(str(path))
         return daemon.seccomp.get(profile)
     if not reference.startswith("/"):
         raise InvalidArgument(f"{_FIELD}.seccomp.localhost_ref", f"{reference!r} is not an absolute path")

@@ -1,9 +1,9 @@
 """Taking down what a record names: lists of idempotent steps, each of which may find its work done already.
 
 Stop and Remove run them, a failed create runs them, and after a crash the reconciler runs them again from the same
-record until every step has succeeded. A step that fails does not keep the later ones from running; the first failure is
-raised at the end, the record stays, and the reconciler comes back to it. Deadlines belong to the steps themselves, never
-to the RPC: a caller that hangs up must not leave half a pod.
+record until every step has succeeded. A step that fails does not keep the later ones from running; the first failure
+is raised at the end, the record stays, and the reconciler comes back to it. Deadlines belong to the steps themselves,
+never to the RPC: a caller that hangs up must not leave half a pod.
 """
 
 from __future__ import annotations

@@ -122,4 +122,4 @@ def _image(record: ContainerRecord) -> api.ImageSpec:
 def _stop_signal(name: str) -> api.Signal.ValueType:
     """The enum's value of "SIGTERM"; an image may name a signal that the CRI has no name for."""
     full = "SIGNAL_" + (name if name.startswith("SIG") else "SIG" + name).replace("+", "PLUS").replace("-", "MINUS")
-    return api.Signal.Value(full) if full in api.Signal else api.SIGNAL_RUNTIME_DEFAULT
+    return api.Signal.Value(full) if full in set(api.Signal.keys()) else api.SIGNAL_RUNTIME_DEFAULT

@@ -11,7 +11,6 @@ import os
 from typing import TYPE_CHECKING
 
 from imagesvc.service import Image
-from oci.users import ResolvedUser, resolve_user
 
 from cri import security
 from cri.api import runtime_pb2 as api
@@ -30,6 +29,7 @@ from oci import syscalls
 from oci.errors import ContainerError
 from oci.protocol.messages import ContainerCreate
 from oci.spec import Spec, to_json
+from oci.users import ResolvedUser, resolve
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -194,7 +194,7 @@ def _pid_namespace(daemon: Daemon, sandbox: SandboxRecord, options: api.Namespac
 
 def _resolve(rootfs: int, config: api.ContainerConfig, image: Image) -> ResolvedUser:
     context = config.linux.security_context
-    return resolve_user(
+    return resolve(
         rootfs,
         image_user=image.config.user,
         run_as_user=context.run_as_user.value if context.HasField("run_as_user") else None,
