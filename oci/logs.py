@@ -1,13 +1,13 @@
 """CRI log framing (`<RFC 3339 time> <stream> <tag> <content>`), the content in bytes. Pure.
 
-One `Framer` for each stream of a container. Fed with what was read and the time of the read, it returns whole log lines,
-so that writes of several streams to one file (O_APPEND) never mix within a line. All lines of one read share its time: that,
-and `bytes.replace` instead of a loop, is what makes it fast.
+One `Framer` for each stream of a container. Fed with what was read and the time of the read, it returns whole log
+lines, so that writes of several streams to one file (O_APPEND) never mix within a line. All lines of one read share
+its time: that, and `bytes.replace` instead of a loop, is what makes it fast.
 
-A line longer than `LINE_LIMIT` is cut into pieces of exactly that size, tagged P, the last one F; as containerd does and
-the kubelet's reader expects. No other line is ever cut: what follows the last newline waits for its end, so that the
-result does not depend on how the input was cut into reads. `finish` gives what is left at the end of the stream, as P, for
-its line never ended.
+A line longer than `LINE_LIMIT` is cut into pieces of exactly that size, tagged P, the last one F; as containerd does
+and the kubelet's reader expects. No other line is ever cut: what follows the last newline waits for its end, so that
+the result does not depend on how the input was cut into reads. `finish` gives what is left at the end of the stream,
+as P, for its line never ended.
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ def set_process_name(name: str) -> None:
 def pidfd_exit_status(pidfd: int) -> int | None:
     """Wait status of a process that has exited, whether or not it is our child; None where it cannot be had.
 
-    Linux >= 6.15 (PIDFD_INFO_EXIT). The status stays readable after the process was reaped, as long as the pidfd is open.
+    Linux >= 6.15 (PIDFD_INFO_EXIT). Readable once somebody has reaped the process, as long as the pidfd is open.
     """
     buffer = (ctypes.c_char * 64)()
     struct.pack_into("<Q", buffer, 0, PIDFD_INFO_EXIT)

@@ -12,6 +12,7 @@ from oci import syscalls
 from oci.shim.run import Config, Shim
 
 NAME = "coracle-shim"
+BACKLOG = 8
 
 
 def become(config: Config, listener: socket.socket, peer: socket.socket, oom_score_adj: int | None) -> NoReturn:
@@ -33,6 +34,7 @@ def _leave_launcher(listener: socket.socket, peer: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
+    listener.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
     syscalls.set_process_name(NAME)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     null = os.open(os.devnull, os.O_RDWR)

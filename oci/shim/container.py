@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from oci.cgroups import Cgroup
-from oci.engine.requests import Created
+from oci.engine import Launch
 from oci.errors import StateError
 from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState
+from oci.shim.attaching import Attaching
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
+from oci.shim.server import Reply
 from oci.shim.streams import Sink, Stream
 from oci.spec import Spec
 
@@ -58,7 +60,9 @@ class Output:
 
 @dataclass(slots=True, kw_only=True)
 class Container:
-    """Descriptors are its own. `created` is there until the container is started or dies before that.
+    """Descriptors are its own; `launch` shares `pidfd` and `console_fd`, until the init has executed or is dead.
+
+    `starting` is where the answer to a start under way goes.
 
     `spec` is there from the first exec on: most containers never need their configuration again.
     """
@@ -71,15 +75,21 @@ class Container:
     pid: int
     pidfd: int
     output: Output
-    created: Created | None = None
+    launch: Launch | None = None
+    attaching: Attaching | None = None
+    starting: Reply | None = None
     stdin_fd: int | None = None
     console_fd: int | None = None
     seccomp_fd: int | None = None
-    state: Literal["created", "running", "exited"] = "created"
+    state: Literal["creating", "created", "running", "exited"] = "created"
     created_at: int = 0
     started_at: int = 0
     exit: ContainerExited | None = None
     spec: Spec | None = None
+
+    @property
+    def live_pidfd(self) -> int:
+        return self.pidfd if self.launch is None else self.launch.pidfd
 
     def handles(self) -> ContainerHandles:
         """Borrowed from the container: valid until something else happens."""
@@ -121,15 +131,16 @@ class Container:
             self.stdin_fd = None
 
     def close(self) -> None:
+        """After `forget_launch`."""
         self.output.close()
         self.close_stdin()
-        self.forget_creation()
         for fd in (self.pidfd, self.console_fd, self.seccomp_fd):
             if fd is not None and fd >= 0:
                 os.close(fd)
         self.pidfd, self.console_fd, self.seccomp_fd = -1, None, None
 
-    def forget_creation(self) -> None:
-        if self.created is not None:
-            self.created.channel.close()
-            self.created = None
+    def forget_launch(self) -> None:
+        """The init died before it was started: only the channel is left of the launch."""
+        if self.launch is not None:
+            self.launch.channel.close()
+            self.launch = None

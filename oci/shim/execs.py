@@ -10,13 +10,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from oci.engine.requests import ExecRequest, Stdio
+from oci.engine import ExecRequest, Launch, Phase, Stdio
 from oci.errors import StateError
 from oci.protocol.messages import ExecExited, ExecStart, ExecStarted, ExecState
 from oci.shim.container import Container
-from oci.shim.containers import load_spec, read_program
-from oci.shim.engine import Engine
-from oci.shim.loop import Children
+from oci.shim.creation import load_spec, read_program
+from oci.shim.engine import Drive, Engine
+from oci.shim.loop import Children, Loop
+from oci.shim.server import Reply
 from oci.shim.stdio import open_null
 
 
@@ -29,22 +30,23 @@ class _Exec:
 
 
 class Execs:
-    def __init__(self, engine: Engine, children: Children, tell: Callable[[ExecExited], None]) -> None:
+    def __init__(self, engine: Engine, loop: Loop, children: Children, tell: Callable[[ExecExited], None]) -> None:
         self._engine = engine
+        self._loop = loop
         self._children = children
         self._tell = tell
         self._all: dict[str, _Exec] = {}
+        self._starting: dict[str, Launch] = {}
 
-    def start(self, container: Container, request: ExecStart) -> ExecStarted:
-        """The descriptors in the answer stay ours. Raises what the executor raises."""
+    def start(self, container: Container, request: ExecStart, reply: Reply) -> None:
         if container.state != "running":
             raise StateError(container.id, f"is {container.state}, nothing can be executed in it")
-        if request.exec_id in self._all:
+        if request.exec_id in self._all or request.exec_id in self._starting:
             raise StateError(container.id, f"has an exec {request.exec_id!r} already")
         if container.spec is None:
             container.spec = load_spec(container.bundle)
         with ExitStack() as opened:
-            running = self._engine.exec_process(
+            launch = self._engine.launch_exec(
                 ExecRequest(
                     pid=container.pid,
                     pidfd=container.pidfd,
@@ -55,16 +57,32 @@ class Execs:
                     seccomp_program=None if container.seccomp_fd is None else read_program(container.seccomp_fd),
                 )
             )
-        one = _Exec(container_id=container.id, pid=running.pid, pidfd=running.pidfd, console_fd=running.console_fd)
-        self._all[request.exec_id] = one
-        self._children.watch(running.pid, lambda status: self._exited(request.exec_id, status))
-        if running.console_fd is not None:
-            os.set_blocking(running.console_fd, False)
-        return ExecStarted(pid=running.pid, pidfd=running.pidfd, console_fd=running.console_fd)
+
+        def settled(error: Exception | None) -> None:
+            self._starting.pop(request.exec_id, None)
+            if error is not None:
+                reply.fail(error)
+            else:
+                reply.done(self._started(container.id, request.exec_id, launch))
+
+        self._starting[request.exec_id] = launch
+        if launch.phase is Phase.EXECUTED:
+            settled(None)
+        else:
+            Drive(self._loop, self._children, launch, Phase.EXECUTED, settled)
+
+    def _started(self, container_id: str, exec_id: str, launch: Launch) -> ExecStarted:
+        self._all[exec_id] = _Exec(
+            container_id=container_id, pid=launch.pid, pidfd=launch.pidfd, console_fd=launch.console_fd
+        )
+        self._children.watch(launch.pid, lambda status: self._exited(exec_id, status))
+        if launch.console_fd is not None:
+            os.set_blocking(launch.console_fd, False)
+        return ExecStarted(pid=launch.pid, pidfd=launch.pidfd, console_fd=launch.console_fd)
 
     def kill(self, exec_id: str, number: int) -> None:
         """One that is over is no error: it ended while the request was on its way."""
-        one = self._all.get(exec_id)
+        one = self._all.get(exec_id) or self._starting.get(exec_id)
         if one is not None:
             signal.pidfd_send_signal(one.pidfd, number)
 

@@ -54,16 +54,21 @@ class Loop:
 
 
 class Children:
-    """Reaps every child, ours and those that fell to us as subreaper, and tells who watches."""
+    """Reaps every child, ours and those that fell to us as subreaper, and tells who watches.
+
+    A child that somebody else will wait for is `reserve`d meanwhile. (While it is a zombie the others have to wait: the
+    kernel shows only the first. It is for moments.)
+    """
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._watched: dict[int, Exited] = {}
-        self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._reserved: set[int] = set()
+        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # The handler itself does nothing: the interpreter has written to the pipe by then.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.siginterrupt(signal.SIGCHLD, False)
-        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
         loop.add(self._wake, self._awake)
 
     def watch(self, pid: int, exited: Exited) -> None:
@@ -73,16 +78,29 @@ class Children:
     def forget(self, pid: int) -> None:
         self._watched.pop(pid, None)
 
+    def reserve(self, pid: int) -> None:
+        self._reserved.add(pid)
+
+    def release(self, pid: int) -> None:
+        """Exits that were held up are told on the next turn of the loop."""
+        self._reserved.discard(pid)
+        try:
+            os.write(self._wake_end, b"\0")
+        except BlockingIOError:  # full: the loop is going to look anyway
+            pass
+
     def _awake(self, _: int) -> None:
         try:
             os.read(self._wake, 4096)
         except BlockingIOError:
             pass
-        self.reap()
+        self._reap()
 
-    def reap(self) -> None:
+    def _reap(self) -> None:
         while True:
             try:
+                if self._reserved and self._next_is_reserved():
+                    return
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
@@ -91,3 +109,7 @@ class Children:
             exited = self._watched.pop(pid, None)
             if exited is not None:
                 self._loop.call(exited, status)
+
+    def _next_is_reserved(self) -> bool:
+        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return result is not None and result.si_pid in self._reserved

@@ -7,7 +7,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from oci.cgroups import CgroupDriver
 from oci.errors import StateError
@@ -19,7 +19,7 @@ from oci.shim.engine import Engine
 from oci.shim.execs import Execs
 from oci.shim.loop import Children, Loop
 from oci.shim.sandbox import Sandbox
-from oci.shim.server import Server
+from oci.shim.server import Reply, Server
 
 SOCKET_NAME: Final = "shim.sock"
 LOG_NAME: Final = "shim.log"
@@ -30,7 +30,7 @@ _LOG_LIMIT: Final = 1 << 20
 class Config:
     sandbox_id: str
     directory: str
-    engine: Engine
+    open_engine: Callable[[], Engine]
     cgroups: CgroupDriver | None
 
 
@@ -42,9 +42,10 @@ class Shim:
         self._server = Server(self._loop, listener, self._answer, self._fault)
         tell = self._server.tell
         directory = config.directory
+        engine = config.open_engine()
         self._sandbox = Sandbox(config.sandbox_id, directory, self._loop, children, tell)
-        self._containers = Containers(directory, config.engine, config.cgroups, self._loop, children, tell)
-        self._execs = Execs(config.engine, children, tell)
+        self._containers = Containers(directory, engine, config.cgroups, self._loop, children, tell)
+        self._execs = Execs(engine, self._loop, children, tell)
         self._verbs = self._table()
 
     def run(self, peer: socket.socket) -> None:
@@ -52,30 +53,33 @@ class Shim:
         self._server.serve(peer)
         self._loop.run()
 
-    def _table(self) -> dict[type[Message], Callable[..., Message]]:
+    def _table(self) -> dict[type[Message], Callable[[Any, Reply], None]]:
+        containers = self._containers
         return {
-            messages.Hello: self._describe,
-            messages.SandboxSetup: self._sandbox.make,
-            messages.AdoptSandbox: self._sandbox.adopt,
-            messages.Shutdown: self._shutdown,
-            messages.ContainerCreate: lambda request: self._containers.create(request).handles(),
-            messages.AdoptContainer: lambda request: self._containers.adopt(request).handles(),
-            messages.Handles: lambda request: self._containers.get(request.container_id).handles(),
-            messages.Start: _done(lambda request: self._containers.start(request.container_id)),
+            messages.Hello: _with(self._describe),
+            messages.SandboxSetup: _with(self._sandbox.make),
+            messages.AdoptSandbox: _with(self._sandbox.adopt),
+            messages.Shutdown: _done(self._shutdown),
+            messages.ContainerCreate: containers.create,
+            messages.AdoptContainer: _with(lambda request: containers.adopt(request).handles()),
+            messages.Handles: _with(lambda request: containers.get(request.container_id).handles()),
+            messages.Start: lambda request, reply: containers.start(request.container_id, reply),
             messages.Kill: _done(self._kill),
-            messages.Delete: _done(lambda request: self._containers.delete(request.container_id)),
-            messages.ReopenLog: _done(lambda request: self._containers.reopen_log(request.container_id)),
+            messages.Delete: _done(lambda request: containers.delete(request.container_id)),
+            messages.ReopenLog: _done(lambda request: containers.reopen_log(request.container_id)),
             messages.Resize: _done(self._resize),
-            messages.CloseStdin: _done(lambda request: self._containers.get(request.container_id).close_stdin()),
-            messages.Attach: _done(lambda request: self._containers.get(request.container_id).attach(request)),
-            messages.ExecStart: self._exec,
+            messages.CloseStdin: _done(lambda request: containers.get(request.container_id).close_stdin()),
+            messages.Attach: _done(lambda request: containers.get(request.container_id).attach(request)),
+            messages.ExecStart: lambda request, reply: self._execs.start(
+                containers.get(request.container_id), request, reply
+            ),
         }
 
-    def _answer(self, request: Message) -> Message:
+    def _answer(self, request: Message, reply: Reply) -> None:
         verb = self._verbs.get(type(request))
         if verb is None:
             raise ProtocolError(f"{request.KIND} is not a request to a shim")
-        return verb(request)
+        verb(request, reply)
 
     def _describe(self, _: messages.Hello) -> messages.ShimState:
         namespaces = self._sandbox.namespaces
@@ -105,10 +109,7 @@ class Shim:
         else:
             self._containers.resize(request.container_id, width=request.width, height=request.height)
 
-    def _exec(self, request: messages.ExecStart) -> messages.ExecStarted:
-        return self._execs.start(self._containers.get(request.container_id), request)
-
-    def _shutdown(self, _: messages.Shutdown) -> Done:
+    def _shutdown(self, _: messages.Shutdown) -> None:
         for container in self._containers.all():
             if container.state != "exited":
                 raise StateError(container.id, f"is {container.state}, the shim stays")
@@ -118,7 +119,6 @@ class Shim:
         except FileNotFoundError:
             pass
         self._loop.stop()
-        return Done()
 
     def _fault(self, error: BaseException) -> None:
         """What nobody foresaw goes to a file: there is nobody to tell, and the pod must go on."""
@@ -136,9 +136,13 @@ class Shim:
             os.close(fd)
 
 
-def _done(verb: Callable[..., None]) -> Callable[..., Message]:
-    def answer(request: Message) -> Message:
+def _with(verb: Callable[[Any], Message]) -> Callable[[Any, Reply], None]:
+    return lambda request, reply: reply.done(verb(request))
+
+
+def _done(verb: Callable[[Any], None]) -> Callable[[Any, Reply], None]:
+    def answer(request: Message, reply: Reply) -> None:
         verb(request)
-        return Done()
+        reply.done(Done())
 
     return answer

@@ -22,14 +22,33 @@ _SILENT = 8
 _UCRED = struct.Struct("=iII")
 
 
+class Reply:
+    """The place for a request's one answer, now or later; it goes nowhere when the daemon that asked has gone."""
+
+    def __init__(self, server: Server, peer: socket.socket, id: int) -> None:
+        self._server = server
+        self._peer = peer
+        self._id = id
+
+    def done(self, answer: Message) -> None:
+        """The answer's descriptors are borrowed for the duration of this call."""
+        self._server.reply(self._peer, self._id, answer)
+
+    def fail(self, error: Exception) -> None:
+        self._server.reply_failure(self._peer, self._id, error)
+
+
 class Server:
-    """`answer` may raise; what is no error of ours to tell is also passed to `fault`."""
+    """`answer` replies, keeps the `Reply` for later, or raises. The request's descriptors are closed when it returns.
+
+    An exception that is no error of `oci.errors` is also passed to `fault`.
+    """
 
     def __init__(
         self,
         loop: Loop,
         listener: socket.socket,
-        answer: Callable[[Message], Message],
+        answer: Callable[[Message, Reply], None],
         fault: Callable[[BaseException], None],
     ) -> None:
         listener.setblocking(False)
@@ -52,6 +71,16 @@ class Server:
     def tell(self, event: Message) -> None:
         if self._peer is not None:
             self._send(0, event)
+
+    def reply(self, peer: socket.socket, id: int, answer: Message) -> None:
+        if peer is self._peer:
+            self._send(id, answer)
+
+    def reply_failure(self, peer: socket.socket, id: int, error: Exception) -> None:
+        failure = failures.from_exception(error)
+        if not failure.error:
+            self._fault(error)
+        self.reply(peer, id, failure)
 
     def _accept(self, _: int) -> None:
         try:
@@ -95,20 +124,13 @@ class Server:
         if packet is None:
             self._drop()
             return
+        reply = Reply(self, self._peer, packet.id)
         try:
-            reply = self._reply(packet.message)
-            self._send(packet.id, reply)
+            self._answer(packet.message, reply)
+        except Exception as error:
+            reply.fail(error)
         finally:
             transport.close_descriptors(packet.message)
-
-    def _reply(self, request: Message) -> Message:
-        try:
-            return self._answer(request)
-        except Exception as error:
-            failure = failures.from_exception(error)
-            if not failure.error:
-                self._fault(error)
-            return failure
 
     def _send(self, id: int, message: Message) -> None:
         if self._peer is None:

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from oci.engine.requests import Stdio
+from oci.engine import Stdio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
