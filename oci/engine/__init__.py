@@ -1,9 +1,11 @@
 """The executor as a library: `Engine.create`, `Engine.start`, `Engine.exec_process`. Owns the parent's side.
 
-    engine.py    the entry; clones, serves, releases         launch.py   one child on its way, as a state machine
-    requests.py  what callers give and get                   channel.py  messages between parent and child
-    host.py      facts about this host, private procfs       userns.py   id mappings      attach.py  late cgroups
-    hooks.py     hooks                                       listener.py seccomp agents
+    engine.py      the entry                             requests.py   what callers give and get
+    container.py   create request -> child               process.py    exec request -> child
+    equipment.py   what is kept between containers       host.py       facts about this host, private procfs
+    namespaces.py  joined ones                           userns.py     id mappings
+    attach.py      ways into a cgroup                    outside.py    what only the parent may set
+    hooks.py       hooks                                 filters.py, listener.py    seccomp
 
 The caller owns: the container's state on disk, its cgroup, reaping after `start`, poststart and poststop hooks.
 """
@@ -11,8 +13,8 @@ The caller owns: the container's state on disk, its cgroup, reaping after `start
 from __future__ import annotations
 
 from oci.engine.engine import Engine
-from oci.engine.launch import Launch, Phase
 from oci.engine.requests import Attach, CgroupHandle, Created, CreateRequest, ExecRequest, Running, Stdio
+from oci.handshake.launch import Launch, Phase
 
 _shared: list[Engine] = []
 

@@ -49,8 +49,8 @@ def attach_in_background(cgroup: CgroupHandle, pid: int) -> tuple[int, int]:
     return helper, pidfd
 
 
-def wait_attached(helper: int, pidfd: int, path: str) -> None:
+def wait_attached(helper: int, pidfd: int, container_id: str) -> None:
     _, status = os.waitpid(helper, 0)
     os.close(pidfd)
     if status:
-        raise ContainerError("join the cgroup", 0, f"cannot move the init process into cgroup {path}")
+        raise ContainerError("join the cgroup", 0, f"cannot move the init process of {container_id} into its cgroup")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from oci import mounts
 from oci import syscalls as sc
@@ -32,24 +34,44 @@ def open_private_proc() -> int:
     return fd
 
 
-def read_cgroups(proc: int, cgroup_path: str | None) -> tuple[CgroupHierarchy, ...]:
-    """The mounted hierarchies with the container's directory in each (without a cgroup: our own)."""
-    own = _own_cgroups(_read(proc, "self/cgroup"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupMount:
+    """`selector` is what picks the hierarchy when it is mounted ("cpu,cpuacct", "name=systemd"); empty for v2."""
+
+    mount_point: str
+    selector: str
+    version: int
+
+
+def read_cgroup_mounts(proc: int) -> tuple[CgroupMount, ...]:
+    """Where hierarchies are mounted; they do not change while a node runs containers."""
     found = []
     for line in _read(proc, "self/mountinfo").splitlines():
         head, _, tail = line.partition(" - ")
-        fields, (fstype, _source, super_options) = head.split(), tail.split(" ")[:3]
-        if fstype not in ("cgroup", "cgroup2"):
-            continue
-        mount_point = fields[4]
-        selector = _selector(super_options) if fstype == "cgroup" else ""
-        path = cgroup_path if cgroup_path is not None else own.get(selector, "/")
-        directory = os.path.normpath(f"{mount_point}/{path}")
+        fstype, _source, options = tail.split(" ")[:3]
+        if fstype == "cgroup":
+            found.append(CgroupMount(mount_point=head.split(" ")[4], selector=_selector(options), version=1))
+        elif fstype == "cgroup2":
+            found.append(CgroupMount(mount_point=head.split(" ")[4], selector="", version=2))
+    return tuple(found)
+
+
+def cgroup_hierarchies(
+    proc: int, cgroup_mounts: Sequence[CgroupMount], cgroup_path: str | None
+) -> tuple[CgroupHierarchy, ...]:
+    """The container's directory in each hierarchy that has it (without a cgroup: our own)."""
+    own = _own_cgroups(_read(proc, "self/cgroup")) if cgroup_path is None else {}
+    found = []
+    for entry in cgroup_mounts:
+        path = own.get(entry.selector, "/") if cgroup_path is None else cgroup_path
+        directory = os.path.normpath(f"{entry.mount_point}/{path}")
         if os.path.isdir(directory):
-            name = os.path.basename(mount_point)
             found.append(
                 CgroupHierarchy(
-                    name=name, controllers=selector, directory=directory, version=1 if fstype == "cgroup" else 2
+                    name=os.path.basename(entry.mount_point),
+                    controllers=entry.selector,
+                    directory=directory,
+                    version=entry.version,
                 )
             )
     return tuple(found)

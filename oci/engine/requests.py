@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from oci.engine.duties import Duties
+from oci.handshake.duties import Duties
 from oci.spec import Process, Spec
 
 
@@ -71,7 +71,8 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecRequest:
-    """`pid` and `pidfd` name the container's init; `spec` is the container's."""
+    """`pid` and `pidfd` name the container's init; `spec` is the container's. `container_id` and `bundle` matter only to a
+    seccomp agent."""
 
     pid: int
     pidfd: int
@@ -81,6 +82,8 @@ class ExecRequest:
     cgroup: CgroupHandle | None = None
     seccomp_program: bytes | None = None
     preserve_fds: int = 0
+    container_id: str = ""
+    bundle: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

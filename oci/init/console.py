@@ -16,7 +16,7 @@ from typing import Final
 
 from oci import mounts
 from oci import syscalls as sc
-from oci.engine.channel import Kind
+from oci.handshake.channel import Kind
 from oci.init import paths
 from oci.init.context import Context
 from oci.plan import operations as op

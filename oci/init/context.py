@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oci.engine.channel import ChildChannel
 from oci.engine.requests import Stdio
+from oci.handshake.channel import ChildChannel
 from oci.spec import Hooks, IdMapping
 
 Mappings = tuple[tuple[IdMapping, ...], tuple[IdMapping, ...]]

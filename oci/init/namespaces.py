@@ -10,7 +10,7 @@ import struct
 from typing import Final
 
 from oci import syscalls as sc
-from oci.engine.channel import Kind
+from oci.handshake.channel import Kind
 from oci.init.context import Context
 from oci.plan import operations as op
 from oci.plan.namespaces import CLONE_FLAGS
@@ -51,7 +51,7 @@ def enter_time_namespace(step: op.EnterTimeNamespace, context: Context) -> None:
     sc.unshare(sc.CLONE_NEWTIME)
     if step.offsets:
         lines = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in step.offsets)
-        write_proc(context, "thread-self/timens_offsets", lines)
+        write_proc(context, "self/timens_offsets", lines)
     fd = os.open("thread-self/ns/time_for_children", os.O_RDONLY, dir_fd=context.proc)
     sc.setns(fd, sc.CLONE_NEWTIME)
     os.close(fd)

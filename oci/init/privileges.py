@@ -12,7 +12,7 @@ import struct
 
 from oci import capabilities
 from oci import syscalls as sc
-from oci.engine.channel import Kind
+from oci.handshake.channel import Kind
 from oci.init.context import Context
 from oci.plan import operations as op
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from oci import syscalls as sc
-from oci.engine.channel import Kind
 from oci.engine.hooks import run_hooks
 from oci.errors import OciError
+from oci.handshake.channel import Kind
 from oci.init import console, devices, filesystem, namespaces, privileges, program
 from oci.init.context import Context
 from oci.plan import operations as op

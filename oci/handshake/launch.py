@@ -3,7 +3,8 @@
     SETTING_UP ──READY──► WAITING ──release()──► FINISHING ──end of file──► EXECUTED
          └──────────────────┴──FAILED or death──────┴──► ContainerError, child reaped
 
-`advance` handles one message and may be driven by an event loop (`fileno`), or by `run_until`.
+`advance` handles one message and may be driven by an event loop (`fileno`), or by `run_until`. A child that was handed
+over to the caller (`Created`) is the caller's to reap, also when it fails.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from enum import Enum
 from typing import Final
 
 from oci import syscalls as sc
-from oci.engine.channel import Kind, Message, answer, failure, receive
-from oci.engine.duties import Duties
 from oci.errors import ContainerError
+from oci.handshake.channel import Kind, Message, answer, failure, receive
+from oci.handshake.duties import Duties
 
 _LISTENER_PATIENCE: Final = 5.0
 
@@ -41,6 +42,7 @@ class Launch:
     phase: Phase = Phase.SETTING_UP
     console_fd: int | None = None
     warnings: tuple[str, ...] = ()
+    handed_over: bool = False
 
     def fileno(self) -> int:
         return self.channel.fileno()
@@ -59,7 +61,7 @@ class Launch:
 
     def advance(self) -> Phase:
         """Handle the next message. Raises ContainerError when the child failed, and whatever a duty raised; in both
-        cases the child is dead and reaped and the descriptors are closed."""
+        cases the child is dead and, unless handed over, reaped, and its descriptors are closed."""
         message = receive(self.channel)
         kind = message.kind
         if kind is Kind.FAILED:
@@ -86,6 +88,9 @@ class Launch:
     def _serve(self, message: Message) -> None:
         try:
             self._do(message)
+        except OSError as error:
+            self.abandon()
+            raise ContainerError(f"serve {message.kind.name.lower()}", error.errno or 0, str(error.strerror))
         except BaseException:
             self.abandon()
             raise
@@ -147,6 +152,9 @@ class Launch:
             pass
 
     def _reap(self) -> int | None:
+        self.channel.close()
+        if self.handed_over:
+            return None
         try:
             _, status = os.waitpid(self.pid, 0)
         except ChildProcessError:
@@ -155,7 +163,6 @@ class Launch:
             if fd is not None and fd >= 0:
                 os.close(fd)
         self.pidfd, self.console_fd = -1, None
-        self.channel.close()
         return status
 
 

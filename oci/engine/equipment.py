@@ -1,0 +1,29 @@
+"""What an engine keeps between containers: facts about the host, a private procfs, namespaces that hold id mappings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from oci.engine.host import CgroupMount, cgroup_hierarchies, open_private_proc, read_cgroup_mounts, read_host
+from oci.engine.userns import IdmapNamespaces
+from oci.plan.host import Host
+from oci.spec import Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    host: Host
+    proc: int
+    cgroup_mounts: tuple[CgroupMount, ...]
+    idmaps: IdmapNamespaces
+
+    @classmethod
+    def gather(cls) -> Equipment:
+        proc = open_private_proc()
+        return cls(host=read_host(), proc=proc, cgroup_mounts=read_cgroup_mounts(proc), idmaps=IdmapNamespaces(proc))
+
+    def host_for(self, spec: Spec, cgroup_path: str | None) -> Host:
+        """With the cgroup directories of this container, where its config mounts them."""
+        if not any(mount.type in ("cgroup", "cgroup2") for mount in spec.mounts):
+            return self.host
+        return replace(self.host, cgroups=cgroup_hierarchies(self.proc, self.cgroup_mounts, cgroup_path))
