@@ -75,6 +75,7 @@ bench: setup ## latencies, memory and throughput beside Debian's containerd, as 
 .PHONY: critest
 critest: setup ## run the CRI validation suite against the daemon: make critest CRITEST=/path/to/critest (root)
 	@test -n "$(CRITEST)" || { echo "set CRITEST to a critest binary; e2e/critest/README.md tells how to build one" >&2; exit 2; }
+	bash deploy/setup-debian.sh deploy/debian-packages-critest.txt
 	$(BIN)/python -m e2e.critest --critest "$(CRITEST)" $(ARGS)
 
 .PHONY: kubelet

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from cri.api import runtime_pb2 as pb
 from e2e import debian
 from e2e.client import Client
+from e2e.disk import unmount_below
 from e2e.mirrors import write_mirrors
 from e2e.processes import Program, children_of
 
@@ -94,7 +96,10 @@ class Peer:
         return tuple(found)
 
     def clean(self) -> None:
-        """Removes what containerd leaves when it ends: its bridge and the plugins' iptables chains."""
+        """Removes what containerd leaves when it ends: shims, mounts, its bridge and the plugins' iptables chains."""
+        for pid in self.monitors():
+            os.kill(pid, signal.SIGKILL)
+        unmount_below(self.directory)
         subprocess.run(["ip", "link", "delete", self._bridge], check=False, capture_output=True)
         _remove_plugin_chains()
         for table in _nft_tables() - self._tables:

@@ -20,6 +20,7 @@ from pathlib import Path
 from cri.api import runtime_pb2 as pb
 from e2e import cgroups
 from e2e.client import Client
+from e2e.disk import unmount_below
 from e2e.mirrors import write_mirrors
 from e2e.paths import ROOT
 from e2e.processes import Program, Sockets, children_of
@@ -147,7 +148,7 @@ class Daemon:
             os.kill(pid, signal.SIGKILL)
         cgroups.remove(self.settings.cgroup)
         subprocess.run(["ip", "link", "delete", self.settings.bridge], check=False, capture_output=True)
-        _unmount_below(self.settings.directory)
+        unmount_below(self.settings.directory)
         shutil.rmtree(self.settings.directory, ignore_errors=True)
 
     def _forget_client(self) -> None:
@@ -167,10 +168,3 @@ def running_daemon(settings: DaemonSettings) -> Iterator[Daemon]:
     finally:
         daemon.stop()
         daemon.clean()
-
-
-def _unmount_below(directory: Path) -> None:
-    prefix = f"{directory}/"
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in sorted((point for point in points if point.startswith(prefix)), reverse=True):
-        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)

@@ -64,23 +64,6 @@ def with_libraries(name: str) -> tuple[Path, ...]:
     return tuple(tree(entry) for entry in order)
 
 
-def source(name: str, target: Path) -> Path:
-    """The unpacked upstream source of Debian's source package of `name`, below `target`."""
-    have = sorted(path for path in target.glob("*") if path.is_dir()) if target.is_dir() else []
-    if have:
-        return have[0]
-    target.mkdir(parents=True, exist_ok=True)
-    arguments = ["apt-get", "source", "--download-only", "-qq", name]
-    enabled = _run([*arguments], target)
-    if enabled is not None:
-        raise PackageMissing(name, enabled)
-    archive = next(iter(sorted(target.glob("*.orig.tar.*"))), None)
-    if archive is None:
-        raise PackageMissing(name, "the source package has no upstream archive")
-    subprocess.run(["tar", "-xf", archive.name], cwd=target, check=True)
-    return next(path for path in target.glob("*") if path.is_dir())
-
-
 def _dependencies(name: str) -> Iterable[str]:
     """Names in the package's Depends field; of alternatives the first."""
     package = _download([name])[name]

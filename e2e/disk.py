@@ -30,3 +30,11 @@ def loop_disk(directory: Path, *, gibibytes: int = 16) -> Iterator[Path]:
         subprocess.run(["umount", str(mount_point)], check=True)
         image.unlink()
         mount_point.rmdir()
+
+
+def unmount_below(directory: Path) -> None:
+    """Detaches every mount below `directory`: for what a program that was killed left there."""
+    prefix = f"{directory}/"
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in sorted((point for point in points if point.startswith(prefix)), reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)

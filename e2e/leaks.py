@@ -67,6 +67,8 @@ def leaked(before: Snapshot, *, patience: float = _PATIENCE) -> list[str]:
 def _mounts() -> Iterable[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         words = line.split()
+        if words[4] == "/run/netns":
+            continue  # `ip netns` makes its directory a mount point once, and means to leave it
         yield f"{words[4]} ({words[words.index('-') + 1]})"
 
 

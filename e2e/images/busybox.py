@@ -39,19 +39,21 @@ def static_busybox() -> Path:
     return debian.program("busybox-static", "bin/busybox", "usr/bin/busybox")
 
 
-def busybox_layer(
-    directory: Path, *, program: Path | None = None, compression: Compression = Compression.GZIP
-) -> Layer:
-    program = program or static_busybox()
-    applets = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
+def busybox_layer(directory: Path, *, compression: Compression = Compression.GZIP) -> Layer:
     with LayerBuilder(directory, compression) as layer:
-        for path in _DIRECTORIES:
-            layer.directory(path)
-        layer.directory("tmp", 0o1777)
-        layer.file("bin/busybox", program, 0o755)
-        for applet in applets:
-            if applet != "busybox":
-                layer.hardlink(f"bin/{applet}", "bin/busybox")
-        layer.file("etc/passwd", PASSWD)
-        layer.file("etc/group", GROUP)
+        add_busybox(layer, static_busybox())
         return layer.finish()
+
+
+def add_busybox(layer: LayerBuilder, program: Path) -> None:
+    """The program, its applets, and the directories and accounts that a small system has."""
+    applets = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    for path in _DIRECTORIES:
+        layer.directory(path)
+    layer.directory("tmp", 0o1777)
+    layer.file("bin/busybox", program, 0o755)
+    for applet in applets:
+        if applet != "busybox":
+            layer.hardlink(f"bin/{applet}", "bin/busybox")
+    layer.file("etc/passwd", PASSWD)
+    layer.file("etc/group", GROUP)

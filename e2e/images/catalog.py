@@ -54,12 +54,12 @@ def cached_layer(name: str, build: Callable[[Path], Layer]) -> Layer:
 
 
 def busybox_image() -> Image:
-    return Image(layers=[cached_layer(_stamped("busybox"), busybox_layer)], config=_SHELL)
+    return Image(layers=[cached_layer(stamped("busybox"), busybox_layer)], config=_SHELL)
 
 
 def nginx_image() -> Image:
-    busybox = cached_layer(_stamped("busybox"), busybox_layer)
-    nginx = cached_layer(_stamped("nginx"), nginx_layer)
+    busybox = cached_layer(stamped("busybox"), busybox_layer)
+    nginx = cached_layer(stamped("nginx"), nginx_layer)
     return Image(
         layers=[busybox, nginx],
         config=ImageConfig(cmd=("nginx",), exposed_ports=("80/tcp",), stop_signal="SIGQUIT"),
@@ -92,7 +92,7 @@ def push_test_images(registry: Registry) -> ImageNames:
         def build(directory: Path) -> Layer:
             return busybox_layer(directory, compression=compression)
 
-        return Image(layers=[cached_layer(_stamped(f"busybox-{compression.name.lower()}"), build)], config=_SHELL)
+        return Image(layers=[cached_layer(stamped(f"busybox-{compression.name.lower()}"), build)], config=_SHELL)
 
     with_user = ImageConfig(
         entrypoint=("/bin/sh", "-c"),
@@ -112,7 +112,7 @@ def push_test_images(registry: Registry) -> ImageNames:
         busybox_plain=push("test/busybox-plain", packed(Compression.PLAIN)),
         nginx=push("test/nginx", nginx_image()),
         with_user=push("test/with-user", Image(layers=busybox.layers, config=with_user)),
-        pause=push("test/pause", pause_image(cached_layer(_stamped("pause"), pause_layer))),
+        pause=push("test/pause", pause_image(cached_layer(stamped("pause"), pause_layer))),
         multi=f"{registry.address}/test/multi:1",
     )
 
@@ -121,7 +121,7 @@ def _foreign() -> Platform:
     return Platform(architecture="s390x" if Platform.here().architecture != "s390x" else "amd64")
 
 
-def _stamped(name: str) -> str:
+def stamped(name: str) -> str:
     """The name of a store entry: it changes when the code that builds the layers does."""
     sources = sorted([*Path(__file__).parent.glob("*.py"), *(Path(__file__).parents[2] / "deploy/image").glob("*.py")])
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]

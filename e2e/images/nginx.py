@@ -14,7 +14,7 @@ _CONFIGURATION: Final = """\
 user www-data;
 worker_processes 1;
 daemon off;
-pid /run/nginx.pid;
+pid /var/run/nginx.pid;
 error_log /dev/stderr warn;
 events { worker_connections 64; }
 http {
@@ -33,7 +33,7 @@ def nginx_layer(directory: Path, *, port: int = 80) -> Layer:
     program = trees[0] / "usr/sbin/nginx"
     loader, libraries = closure([program], trees)
     with LayerBuilder(directory) as layer:
-        for path in ("var/lib/nginx", "var/log/nginx", "run"):
+        for path in ("var/lib/nginx", "var/log/nginx", "var/run"):
             layer.directory(path)
         layer.file("usr/sbin/nginx", program, 0o755)
         layer.file("etc/nginx/nginx.conf", _CONFIGURATION % port)
