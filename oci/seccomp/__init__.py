@@ -98,6 +98,9 @@ class FilterCache:
         self._capacity = capacity
         self._programs: OrderedDict[Seccomp, bytes] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._programs)
+
     def get(self, profile: Seccomp) -> bytes:
         program = self._programs.get(profile)
         if program is None:
@@ -166,8 +169,7 @@ class _TableMaker:
         self._background[architecture.first] = self._default
         if newest >= 0 and profile.default_action not in _PERMISSIVE:
             self._background[newest + 1] = _ENOSYS
-            if architecture.end < X32_BIT:
-                self._background[architecture.end] = self._default
+            self._background.setdefault(architecture.end, self._default)
 
     def _outcome(self, rules: list[Rule]) -> Outcome:
         for rule in rules:

@@ -15,7 +15,9 @@ from typing import Final
 from oci.errors import SeccompError
 
 X32_BIT: Final = 0x4000_0000
-_ARM_PRIVATE: Final = 0x0F_0000  # ARM's own calls lie far above the common ones
+# Calls that only one architecture has lie above the common ones.
+_ARM_PRIVATE: Final = 0x0F_0000
+_X32_PRIVATE: Final = 0x200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # compared by identity: a key that costs no hashing
@@ -35,7 +37,12 @@ class Architecture:
 
 _X86_64: Final = Architecture(name="SCMP_ARCH_X86_64", token=0xC000_003E, audit_arch=0xC000_003E)
 _X32: Final = Architecture(
-    name="SCMP_ARCH_X32", token=0x4000_003E, audit_arch=0xC000_003E, wide=False, first=X32_BIT, end=0xFFFF_FFFF
+    name="SCMP_ARCH_X32",
+    token=0x4000_003E,
+    audit_arch=0xC000_003E,
+    wide=False,
+    first=X32_BIT,
+    end=X32_BIT | _X32_PRIVATE,
 )
 _X86: Final = Architecture(name="SCMP_ARCH_X86", token=0x4000_0003, audit_arch=0x4000_0003, wide=False)
 _AARCH64: Final = Architecture(name="SCMP_ARCH_AARCH64", token=0xC000_00B7, audit_arch=0xC000_00B7)
@@ -72,7 +79,9 @@ _X86_DIRECT: Final = {
     "setsockopt": 366, "getsockname": 367, "getpeername": 368, "sendto": 369, "sendmsg": 370, "recvfrom": 371,
     "recvmsg": 372, "shutdown": 373, "semget": 393, "semctl": 394, "shmget": 395, "shmctl": 396, "shmat": 397,
     "shmdt": 398, "msgget": 399, "msgsnd": 400, "msgrcv": 401, "msgctl": 402,
+    "recvmmsg": 337, "sendmmsg": 345,
 }  # fmt: skip
+_UNKNOWN: Final = -1
 _X86_SOCKETCALL: Final = 102
 _X86_IPC: Final = 117
 
@@ -123,5 +132,7 @@ def resolve(architecture: Architecture, name: str) -> Numbers:
     if architecture is _X86 and -300 < number <= -100:
         call, base = (_X86_SOCKETCALL, -100) if number > -200 else (_X86_IPC, -200)
         return Numbers(_X86_DIRECT.get(name), Multiplexed(call, base - number))
+    if number != _UNKNOWN:
+        return Numbers(None)  # known, and not on this architecture
     newer = _NEW.get(name) or (_NEW_X86_64.get(name) if architecture is _X86_64 else None)
     return Numbers(None if newer is None else architecture.first | newer)
