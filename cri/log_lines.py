@@ -28,6 +28,8 @@ LONGEST_MESSAGE: Final = 4096
 LONGEST_VALUE: Final = 1024
 LONGEST_TRACEBACK: Final = 16384
 LONGEST_QUEUE: Final = 10_000
+#: How long a line may wait for others to be written with it.
+BURST_S: Final = 0.01
 
 _NO_FIELDS: Final[Mapping[str, str]] = types.MappingProxyType({})
 #: What every line of the running call carries; set by `cri.rpc`.
@@ -100,7 +102,7 @@ class BackgroundHandler(logging.Handler):
         self._stream = stream
         self._lines: collections.deque[str] = collections.deque()
         self._dropped = 0
-        self._closing = False
+        self._closing = threading.Event()
         self._ready = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
@@ -116,19 +118,23 @@ class BackgroundHandler(logging.Handler):
                 self._dropped += 1
                 return
             self._lines.append(line)
-            self._ready.notify()
+            if len(self._lines) == 1:
+                self._ready.notify()
 
     def _write(self) -> None:
         while True:
             with self._ready:
-                while not self._lines and not self._closing:
+                while not self._lines and not self._closing.is_set():
                     self._ready.wait()
+            # Lines come in bursts: one switch of threads for many of them, not for each.
+            self._closing.wait(BURST_S)
+            with self._ready:
                 lines, dropped = list(self._lines), self._dropped
                 self._lines.clear()
                 self._dropped = 0
-                closing = self._closing
+                closing = self._closing.is_set()
             if dropped:
-                lines.append(f"level=warning msg={dropped} log lines were dropped, the log was not read fast enough")
+                lines.append(self.format(_dropped(dropped)))
             try:
                 self._stream.write("".join(f"{line}\n" for line in lines))
                 self._stream.flush()
@@ -139,10 +145,21 @@ class BackgroundHandler(logging.Handler):
 
     def close(self) -> None:
         with self._ready:
-            self._closing = True
+            self._closing.set()
             self._ready.notify()
         self._thread.join(timeout=2.0)  # longer only if nobody reads the pipe
         super().close()
+
+
+def _dropped(count: int) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {
+            "name": __name__,
+            "levelname": "WARNING",
+            "msg": "log lines were dropped: nobody read them",
+            **fields(lines=count),
+        }
+    )
 
 
 class Log:

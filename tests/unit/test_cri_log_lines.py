@@ -110,16 +110,16 @@ def test_a_log_that_nobody_reads_loses_lines_and_holds_up_nobody(monkeypatch: py
     monkeypatch.setattr(log_lines, "LONGEST_QUEUE", 3)
     stream = Stuck()
     handler = BackgroundHandler(stream)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(JSONFormatter())
     handler.emit(record("first"))
     stream.entered.wait()
     for number in range(5):
         handler.emit(record(f"{number}"))
     stream.go.set()
     handler.close()
-    lines = stream.getvalue().splitlines()
-    assert lines[:4] == ["first", "0", "1", "2"]
-    assert "2 log lines were dropped" in lines[4]
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["msg"] for line in lines[:4]] == ["first", "0", "1", "2"]
+    assert (lines[4]["msg"], lines[4]["lines"]) == ("log lines were dropped: nobody read them", 2)
 
 
 def test_a_reader_that_went_away_is_no_error() -> None:
