@@ -10,6 +10,7 @@ would write to every object (`gc.freeze`, `gc.disable`); one thread.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -19,16 +20,17 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from oci import cgroups, engine, syscalls
+from oci import cgroups, syscalls
+from oci.engine import Engine
+from oci.engine.equipment import Equipment
 from oci.errors import OciError
 from oci.protocol import failures, transport
 from oci.protocol.messages import ForkShim, Hello, LauncherReady, Message, ShimForked
-from oci.shim.become import become
+from oci.shim.become import BACKLOG, become
 from oci.shim.run import SOCKET_NAME, Config
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
-_BACKLOG: Final = 8
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,6 +46,8 @@ class Launcher:
         self._daemon = daemon
         self._problems: list[str] = []
         self._cgroups = self._detect_cgroups()
+        self._equipment = Equipment.gather()
+        self._engine = Engine(self._equipment)
         syscalls.set_process_name(_NAME)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -90,7 +94,11 @@ class Launcher:
 
     def _fork(self, request: ForkShim) -> ShimForked:
         config = Config(
-            sandbox_id=request.sandbox_id, directory=request.directory, engine=engine, cgroups=self._cgroups
+            sandbox_id=request.sandbox_id,
+            directory=request.directory,
+            engine=self._engine,
+            cgroups=self._cgroups,
+            keep_fds=(self._equipment.proc,),
         )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, listen(request.directory) as listener:
@@ -139,7 +147,7 @@ def listen(directory: str) -> socket.socket:
             sock.bind(path)
         finally:
             os.umask(umask)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
@@ -157,7 +165,7 @@ def _clear(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-    raise OSError(98, "a shim listens there already", path)
+    raise OSError(errno.EADDRINUSE, "a shim listens there already", path)
 
 
 if __name__ == "__main__":

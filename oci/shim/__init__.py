@@ -9,7 +9,6 @@
     containers.py  the containers, from create to delete
     container.py   what is known of one, and its streams
     creation.py    making one
-    attaching.py   its way into its cgroup, where that takes a while
     adoption.py    taking over one whose shim died
     engine.py      the executor's children, driven by the loop
     stdio.py       the descriptors on both sides of a process

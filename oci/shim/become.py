@@ -18,7 +18,7 @@ BACKLOG = 8
 def become(config: Config, listener: socket.socket, peer: socket.socket, oom_score_adj: int | None) -> NoReturn:
     """Never returns: the process ends with the shim."""
     try:
-        _leave_launcher(listener, peer)
+        _leave_launcher(listener, peer, config.keep_fds)
         shim = Shim(config, listener)
         if oom_score_adj is not None:
             _attempt(lambda: _write("/proc/self/oom_score_adj", str(oom_score_adj)))
@@ -28,7 +28,7 @@ def become(config: Config, listener: socket.socket, peer: socket.socket, oom_sco
         os._exit(1)
 
 
-def _leave_launcher(listener: socket.socket, peer: socket.socket) -> None:
+def _leave_launcher(listener: socket.socket, peer: socket.socket, keep_fds: tuple[int, ...]) -> None:
     signal.set_wakeup_fd(-1)
     # A shim ends when it is told to by its socket, or by SIGKILL; executed programs get the defaults back.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
@@ -40,9 +40,8 @@ def _leave_launcher(listener: socket.socket, peer: socket.socket) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
-    keep = sorted((listener.fileno(), peer.fileno()))
     first = 3
-    for fd in keep:
+    for fd in sorted((listener.fileno(), peer.fileno(), *keep_fds)):
         if fd > first:
             syscalls.close_range(first, fd - 1)
         first = fd + 1

@@ -10,7 +10,6 @@ from oci.cgroups import Cgroup
 from oci.engine import Launch
 from oci.errors import StateError
 from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState
-from oci.shim.attaching import Attaching
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
 from oci.shim.server import Reply
@@ -60,9 +59,9 @@ class Output:
 
 @dataclass(slots=True, kw_only=True)
 class Container:
-    """Descriptors are its own; `launch` shares `pidfd` and `console_fd`, until the init has executed or is dead.
+    """Descriptors are its own, the launch's included from "created" on.
 
-    `starting` is where the answer to a start under way goes.
+    `starting` is where the answer to a start under way goes, `start_error` what it was if that failed.
 
     `spec` is there from the first exec on: most containers never need their configuration again.
     """
@@ -76,8 +75,8 @@ class Container:
     pidfd: int
     output: Output
     launch: Launch | None = None
-    attaching: Attaching | None = None
     starting: Reply | None = None
+    start_error: Exception | None = None
     stdin_fd: int | None = None
     console_fd: int | None = None
     seccomp_fd: int | None = None
@@ -140,7 +139,7 @@ class Container:
         self.pidfd, self.console_fd, self.seccomp_fd = -1, None, None
 
     def forget_launch(self) -> None:
-        """The init died before it was started: only the channel is left of the launch."""
+        """The init has executed, or is dead: only the channel may be left of the launch."""
         if self.launch is not None:
             self.launch.channel.close()
             self.launch = None

@@ -101,42 +101,26 @@ class Containers:
         if container.state != "created" or container.launch is None or container.starting is not None:
             state = "being started" if container.starting is not None else container.state
             raise StateError(container_id, f"cannot be started, it is {state}")
+        container.launch.release()
         container.starting = reply
-        if container.attaching is None:
-            self._release(container, None)
-        else:
-            container.attaching.then(lambda error: self._release(container, error))
+        Drive(
+            self._loop,
+            self._children,
+            container.launch,
+            Phase.EXECUTED,
+            lambda error: self._settled(container, reply, error),
+        )
 
-    def _release(self, container: Container, attach_error: CgroupError | None) -> None:
-        launch = container.launch
-        if launch is None:  # killed in the meantime, and answered
+    def _settled(self, container: Container, reply: Reply, error: Exception | None) -> None:
+        container.starting = None
+        container.launch = None
+        if error is not None:
+            container.start_error = error  # the init is on its way out, and its exit will be told
+            reply.fail(error)
             return
-        if attach_error is not None:
-            launch.abandon()
-            self._settled(container, attach_error)
-            return
-        try:
-            launch.release()
-        except ContainerError as error:
-            self._settled(container, error)
-            return
-        Drive(self._loop, self._children, launch, Phase.EXECUTED, lambda error: self._settled(container, error))
-
-    def _settled(self, container: Container, error: Exception | None) -> None:
-        reply, container.starting, container.launch = container.starting, None, None
-        if reply is None:
-            raise StateError(container.id, "was started by nobody")
-        if error is None:
-            container.state = "running"
-            container.started_at = time.time_ns()
-            reply.done(Done())
-            return
-        # The executor has reaped the init and closed these.
-        self._children.forget(container.pid)
-        container.pidfd, container.console_fd = -1, None
-        reply.fail(error)
-        number = error.errno if isinstance(error, ContainerError) else 0
-        self._exited(container, _START_FAILED.get(number, _START_FAILED_OTHERWISE) << 8)
+        container.state = "running"
+        container.started_at = time.time_ns()
+        reply.done(Done())
 
     def kill(self, request: messages.Kill) -> None:
         container = self.get(request.container_id)
@@ -176,14 +160,11 @@ class Containers:
 
     def _exited(self, container: Container, status: int) -> None:
         finished_at = time.time_ns()
-        if container.starting is not None:
-            container.starting.fail(StateError(container.id, "died before it was started"))
-            container.starting = None
         container.output.drain()
         record = ContainerExited(
             container_id=container.id,
             pid=container.pid,
-            status=status,
+            status=status if container.start_error is None else _start_status(container.start_error),
             finished_at=finished_at,
             oom_kills=_oom_kills(container),
         )
@@ -195,6 +176,11 @@ class Containers:
         container.forget_launch()
         records.write(self._directory, record)
         self._tell(record)
+
+
+def _start_status(error: Exception) -> int:
+    number = error.errno if isinstance(error, ContainerError) else 0
+    return _START_FAILED.get(number, _START_FAILED_OTHERWISE) << 8
 
 
 def _oom_kills(container: Container) -> int:

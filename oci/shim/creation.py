@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from oci.cgroups import Cgroup, CgroupDriver
-from oci.engine import Attach, CreateRequest, Launch, Phase, Stdio
+from oci.engine import CreateRequest, Launch, Phase, Stdio
 from oci.errors import SpecError
 from oci.protocol.messages import ContainerCreate
-from oci.shim.attaching import Attaching
 from oci.shim.container import Container, Output
 from oci.shim.engine import Drive, Engine, Settled
 from oci.shim.loop import Children, Loop
@@ -41,7 +40,6 @@ class Creation:
         if pipes is not None:
             output.add("stdout", pipes.stdout)
             output.add("stderr", pipes.stderr)
-        late = self._cgroups is not None and self._cgroups.name != "v2"
         return Container(
             id=request.container_id,
             bundle=request.bundle,
@@ -54,7 +52,6 @@ class Creation:
             launch=launch,
             stdin_fd=None if pipes is None else pipes.stdin,
             seccomp_fd=None if request.seccomp_fd is None else os.dup(request.seccomp_fd),
-            attaching=Attaching(self._children, cgroup, launch.pid) if cgroup is not None and late else None,
             state="creating",
         )
 
@@ -65,6 +62,7 @@ class Creation:
     def complete(self, container: Container) -> None:
         launch = container.launch
         assert launch is not None
+        launch.handed_over = True  # from here on we reap it, whatever happens
         container.pid, container.pidfd = launch.pid, launch.pidfd
         container.console_fd = launch.console_fd
         if container.console_fd is not None:
@@ -101,7 +99,6 @@ class Creation:
                     mount_fds=_mount_fds(request),
                     stdio=stdio,
                     cgroup=cgroup,
-                    attach=Attach.CALLER,
                     seccomp_program=None if request.seccomp_fd is None else read_program(request.seccomp_fd),
                 )
             )

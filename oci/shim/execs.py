@@ -55,6 +55,8 @@ class Execs:
                     stdio=None if request.process.terminal else _stdio(request, opened),
                     cgroup=container.cgroup,
                     seccomp_program=None if container.seccomp_fd is None else read_program(container.seccomp_fd),
+                    container_id=container.id,
+                    bundle=container.bundle,
                 )
             )
 

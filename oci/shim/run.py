@@ -28,10 +28,13 @@ _LOG_LIMIT: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
+    """`keep_fds` are the launcher's descriptors that the engine needs."""
+
     sandbox_id: str
     directory: str
-    open_engine: Callable[[], Engine]
+    engine: Engine
     cgroups: CgroupDriver | None
+    keep_fds: tuple[int, ...] = ()
 
 
 class Shim:
@@ -42,7 +45,7 @@ class Shim:
         self._server = Server(self._loop, listener, self._answer, self._fault)
         tell = self._server.tell
         directory = config.directory
-        engine = config.open_engine()
+        engine = config.engine
         self._sandbox = Sandbox(config.sandbox_id, directory, self._loop, children, tell)
         self._containers = Containers(directory, engine, config.cgroups, self._loop, children, tell)
         self._execs = Execs(engine, self._loop, children, tell)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from cri.shims import ContainerCreate, ContainerHandles, Shim, ShimEvent, close_descriptors
 from oci import syscalls
-from oci.engine import CreateRequest, ExecRequest, Launch, Phase, Stdio, channel
+from oci.engine import CreateRequest, ExecRequest, Launch, Phase, Stdio
+from oci.handshake.channel import ChildChannel, Kind, pair
 from oci.launcher import listen
 from oci.protocol.messages import ContainerExited
 from oci.shim.become import become
@@ -35,12 +36,12 @@ class HostEngine:
 
 
 def _launch(process: Process, stdio: Stdio | None, *, wait: bool) -> Launch:
-    parent, child = channel.pair()
+    parent, child = pair()
     pid, pidfd = syscalls.clone3(0)
     if pid == 0:
         parent.close()
         try:
-            _be_child(channel.ChildChannel(child), process, stdio, wait=wait)
+            _be_child(ChildChannel(child), process, stdio, wait=wait)
         finally:
             os._exit(1)
     child.close()
@@ -49,17 +50,17 @@ def _launch(process: Process, stdio: Stdio | None, *, wait: bool) -> Launch:
     return launch
 
 
-def _be_child(parent: channel.ChildChannel, process: Process, stdio: Stdio | None, *, wait: bool) -> None:
+def _be_child(parent: ChildChannel, process: Process, stdio: Stdio | None, *, wait: bool) -> None:
     if process.args == ("refuse",):
         parent.fail("mount /proc", 1, "Operation not permitted")
         return
     if stdio is None:
         master, slave = os.openpty()
-        parent.tell(channel.Kind.CONSOLE, fd=master)
+        parent.tell(Kind.CONSOLE, fd=master)
         stdio = Stdio(stdin=slave, stdout=slave, stderr=slave)
     if wait:
-        parent.tell(channel.Kind.READY)
-        parent.wait(channel.Kind.START)
+        parent.tell(Kind.READY)
+        parent.wait(Kind.START)
     try:
         _execute(process.args, process.env, stdio)
     except OSError as error:
@@ -128,7 +129,7 @@ def fork_shim(directory: Path) -> tuple[int, socket.socket]:
     with theirs, listen(str(directory)) as listener:
         pid = os.fork()
         if pid == 0:
-            config = Config(sandbox_id="pod", directory=str(directory), open_engine=HostEngine, cgroups=None)
+            config = Config(sandbox_id="pod", directory=str(directory), engine=HostEngine(), cgroups=None)
             become(config, listener, theirs, None)
     return pid, ours
 
