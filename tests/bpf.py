@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
+
+
+@lru_cache(maxsize=8)
+def _decode(program: bytes) -> list[tuple[int, int, int, int]]:
+    return [(code, true, false, k) for code, true, false, k in struct.iter_unpack("=HBBI", program)]
 
 
 def evaluate(program: bytes, number: int, arch: int, args: Sequence[int] = ()) -> int:
     padded = (*args, 0, 0, 0, 0, 0, 0)[:6]
     data = struct.pack("<IIQ6Q", number % (1 << 32), arch, 0, *(value % (1 << 64) for value in padded))
-    code = list(struct.iter_unpack("=HBBI", program))
+    code = _decode(program)
     accumulator, at = 0, 0
     while True:
         operation, jump_true, jump_false, k = code[at]
