@@ -46,9 +46,10 @@ async def _recover_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
         _end_pod(daemon, record, "the node was started anew")
         return
     try:
-        await _reconnect(daemon, record)
-    except ShimGone:
-        await _without_shim(daemon, record)
+        try:
+            await _reconnect(daemon, record)
+        except ShimGone:
+            await _without_shim(daemon, record)
     except Exception as error:
         daemon.log.exception("sandbox %s could not be recovered", record.id)
         _end_pod(daemon, record, f"could not be recovered: {error}")
