@@ -6,6 +6,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cri.api import runtime_pb2 as api
@@ -60,16 +61,23 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def process_start(pid: int) -> int:
-    """Start time of a process in clock ticks since boot (proc(5), field 22): with the pid it names one process.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessState:
+    """`start` is in clock ticks since boot: with the pid it names one process. `wait_status` counts for a zombie."""
 
-    Raises ProcessLookupError when it is gone.
-    """
+    start: int
+    zombie: bool
+    wait_status: int
+
+
+def process_state(pid: int) -> ProcessState:
+    """From /proc/PID/stat (proc(5), fields 3, 22 and 52). Raises ProcessLookupError when the process is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(f"process {pid} is gone") from None
-    return int(text.rpartition(")")[2].split()[19])
+    fields = text.rpartition(")")[2].split()
+    return ProcessState(start=int(fields[19]), zombie=fields[0] in "ZX", wait_status=int(fields[49]))
 
 
 def requested_devices(devices: list[api.Device]) -> tuple[tuple[spec.Device, ...], tuple[spec.DeviceRule, ...]]:

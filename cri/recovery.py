@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from cri import exits
 from cri.api import runtime_pb2 as api
-from cri.host import process_start
+from cri.host import ProcessState, process_state
 from cri.live import LivePod
 from cri.shims import Shim, ShimGone
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import UNKNOWN_EXIT_CODE, ContainerRecord, SandboxRecord
-from oci.protocol.messages import ContainerHandles, SandboxNamespaces, ShimState
+from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces, ShimState
 from oci.protocol.messages import ContainerState as ShimContainer
 from oci.shim import records as exit_records
 
@@ -86,11 +86,14 @@ async def _without_shim(daemon: Daemon, record: SandboxRecord) -> None:
     for container in daemon.containers_of(record.id):
         if container.state not in _ALIVE:
             continue
-        if _same_process(container):
+        process = _process_of(container)
+        if process is None:
+            _apply_disk_exit(daemon, container)
+        elif process.zombie:
+            daemon.containers.put(exits.exited(container, _zombie_exit(daemon, container, process)))
+        else:
             daemon.hold_container(container.id, ContainerHandles(pid=container.pid))
             alive = True
-        else:
-            _apply_disk_exit(daemon, container)
     if record.state is not SandboxState.READY:
         return
     if not alive:
@@ -101,11 +104,23 @@ async def _without_shim(daemon: Daemon, record: SandboxRecord) -> None:
     await exits.adopt(daemon, record, pod)
 
 
-def _same_process(record: ContainerRecord) -> bool:
+def _process_of(record: ContainerRecord) -> ProcessState | None:
+    """The container's init, dead or alive; None when the pid is gone or another process's."""
     try:
-        return process_start(record.pid) == record.pid_start
+        state = process_state(record.pid)
     except ProcessLookupError:
-        return False
+        return None
+    return state if state.start == record.pid_start else None
+
+
+def _zombie_exit(daemon: Daemon, record: ContainerRecord, process: ProcessState) -> ContainerExited:
+    return ContainerExited(
+        container_id=record.id,
+        pid=record.pid,
+        status=process.wait_status,
+        finished_at=daemon.now(),
+        oom_kills=daemon.cgroups.open(record.cgroup).oom_kills(),
+    )
 
 
 def open_namespaces(daemon: Daemon, record: SandboxRecord) -> SandboxNamespaces:

@@ -15,7 +15,7 @@ from imagesvc.service import Image
 from cri import security
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from cri.host import process_start, requested_devices
+from cri.host import process_state, requested_devices
 from cri.image_volumes import open_image_volumes
 from cri.joined import Progress
 from cri.pod_files import host_hostname, pod_files
@@ -140,7 +140,7 @@ async def _make(
         record.moved(
             Event.MADE,
             pid=handles.pid,
-            pid_start=process_start(handles.pid),
+            pid_start=process_state(handles.pid).start,
             user=(user.uid, user.gid, tuple(user.additional_gids)),
         )
     )
