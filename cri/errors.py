@@ -11,8 +11,6 @@
     ├── PermissionDenied       the credentials given do not allow it
     ├── Unimplemented          this runtime does not offer the call
     └── Unknown                for the kubelet, which looks at the beginning of the text and only if the code is UNKNOWN
-        ├── RegistryUnavailable
-        ├── SignatureValidationFailed
         └── ImageVolumeMountFailed
 
 Handlers raise these, or let the errors of `oci`, `cni` and `imagesvc` pass: `status_of` knows them all. An exception
@@ -30,6 +28,7 @@ from typing import ClassVar
 import grpc
 
 import cni.errors
+import imagesvc.errors
 import oci.errors
 
 #: gRPC sends the text as a trailer, percent-encoded; clients refuse trailers beyond 8 KiB.
@@ -102,21 +101,9 @@ class Unknown(CriError):
     code = grpc.StatusCode.UNKNOWN
 
 
-class RegistryUnavailable(Unknown):
-    """The kubelet shows it as the reason of a pod that waits for its image."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"RegistryUnavailable: {problem}")
-        self.problem = problem
-
-
-class SignatureValidationFailed(Unknown):
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"SignatureValidationFailed: {problem}")
-        self.problem = problem
-
-
 class ImageVolumeMountFailed(Unknown):
+    """The kubelet shows it as the reason of a container that waits."""
+
     def __init__(self, problem: str) -> None:
         super().__init__(f"ImageVolumeMountFailed: {problem}")
         self.problem = problem
@@ -149,6 +136,16 @@ _FOREIGN: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (cni.errors.PortConflict, _C.FAILED_PRECONDITION),
     (cni.errors.NetworkTimeout, _C.DEADLINE_EXCEEDED),
     (cni.errors.CniError, _C.UNKNOWN),
+    (imagesvc.errors.InvalidReference, _C.INVALID_ARGUMENT),
+    (imagesvc.errors.AmbiguousName, _C.INVALID_ARGUMENT),
+    (imagesvc.errors.ImageNotPresent, _C.NOT_FOUND),
+    (imagesvc.errors.ImageNotFound, _C.NOT_FOUND),
+    (imagesvc.errors.Unauthorized, _C.UNAUTHENTICATED),
+    (imagesvc.errors.TooManyRequests, _C.RESOURCE_EXHAUSTED),
+    (imagesvc.errors.CorruptContent, _C.DATA_LOSS),
+    (imagesvc.errors.UnsupportedImage, _C.FAILED_PRECONDITION),
+    # RegistryUnavailable is among these: the kubelet takes the word for the pod's reason, if the code is UNKNOWN.
+    (imagesvc.errors.ImageError, _C.UNKNOWN),
 )
 
 _OUT_OF = {

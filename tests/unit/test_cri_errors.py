@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 import cni.errors
+import imagesvc.errors
 import oci.errors
 from cri import errors
 from cri.errors import LONGEST_TEXT, CriError, NotFound, Unimplemented, shortened, status_of
@@ -22,7 +23,12 @@ C = grpc.StatusCode
     [
         (NotFound("sandbox", "abc"), C.NOT_FOUND, "sandbox 'abc' not found"),
         (Unimplemented("Attach"), C.UNIMPLEMENTED, "method Attach not implemented"),
-        (errors.SignatureValidationFailed("x"), C.UNKNOWN, "SignatureValidationFailed: x"),
+        (
+            imagesvc.errors.RegistryUnavailable("r.test/a", "r.test", "refused"),
+            C.UNKNOWN,
+            "RegistryUnavailable: cannot pull r.test/a from r.test: refused",
+        ),
+        (imagesvc.errors.ImageNotFound("r.test/a", "", "no"), C.NOT_FOUND, "cannot pull r.test/a: no"),
         (errors.ImageVolumeMountFailed("x"), C.UNKNOWN, "ImageVolumeMountFailed: x"),
         (oci.errors.SpecError("root", "is missing"), C.INVALID_ARGUMENT, "invalid config: root: is missing"),
         (oci.errors.ContainerNotFound("c"), C.NOT_FOUND, "container 'c': does not exist"),
@@ -57,7 +63,7 @@ def test_every_error_of_ours_has_a_code_of_its_own() -> None:
     assert [one.__name__ for one in classes if one is not CriError and one.code is C.INTERNAL] == []
 
 
-@pytest.mark.parametrize("package", [oci.errors, cni.errors])
+@pytest.mark.parametrize("package", [oci.errors, cni.errors, imagesvc.errors])
 def test_every_error_of_the_packages_is_foreseen(package: object) -> None:
     for _, one in inspect.getmembers(package, inspect.isclass):
         if issubclass(one, Exception) and one.__module__ == getattr(package, "__name__"):  # noqa: B009

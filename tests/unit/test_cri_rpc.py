@@ -15,7 +15,7 @@ import pytest
 
 from cri.api import runtime_pb2 as api
 from cri.api import runtime_pb2_grpc as rpcs
-from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, RegistryUnavailable
+from cri.errors import AlreadyExists, FailedPrecondition, ImageVolumeMountFailed, InvalidArgument, NotFound
 from cri.metrics import Metrics
 from cri.rpc import Call, Handler, RequestIDs, Wrapper
 from cri.tracing import NoTracing
@@ -128,7 +128,7 @@ def test_a_handler_for_no_method_is_refused() -> None:
         (NotFound("container", "abc"), "NOT_FOUND", "container 'abc' not found"),
         (AlreadyExists("taken"), "ALREADY_EXISTS", "taken"),
         (FailedPrecondition("not running"), "FAILED_PRECONDITION", "not running"),
-        (RegistryUnavailable("r.test: refused"), "UNKNOWN", "RegistryUnavailable: r.test: refused"),
+        (ImageVolumeMountFailed("no"), "UNKNOWN", "ImageVolumeMountFailed: no"),
     ],
 )
 async def test_errors_become_their_status(tmp_path: Path, error: Exception, code: str, text: str) -> None:
