@@ -15,6 +15,7 @@ from cri.version import VERSION
 
 _VERBS: Final = {
     "serve": "cri.cli.serve",
+    "play": "cri.cli.play",
     "pull": "cri.cli.pull",
     "images": "cri.cli.images",
     "pods": "cri.cli.pods",
