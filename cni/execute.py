@@ -20,11 +20,8 @@ from cni.errors import PluginError, PluginFailed
 _STDOUT_BYTES: Final = 4 << 20
 _STDERR_BYTES: Final = 64 << 10
 _SHOWN_CHARACTERS: Final = 500
-_CHUNK: Final = 1 << 16
-
-
-class _TooMuch(Exception):
-    pass
+_STDERR: Final = 2
+_REAP_SECONDS: Final = 2.0  # a killed process ends at once, unless the kernel holds it in a system call
 
 
 def find_plugin(name: str, bin_dirs: Sequence[str]) -> str | None:
@@ -45,80 +42,74 @@ async def execute(
     if path is None:
         raise PluginFailed(plugin, verb, f"no such plugin in {', '.join(bin_dirs)}")
     inherited = {key: value for key, value in environment.items() if not key.startswith(("CNI_", "NOTIFY_"))}
+    conversation = _Conversation(asyncio.get_running_loop())
     try:
-        process = await asyncio.create_subprocess_exec(
-            path,
-            env={**inherited, **invocation.environment},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        transport, _ = await asyncio.get_running_loop().subprocess_exec(
+            lambda: conversation, path, env={**inherited, **invocation.environment}, start_new_session=True
         )
     except OSError as error:
         raise PluginFailed(plugin, verb, f"{path}: {error.strerror}") from error
     try:
         async with asyncio.timeout(timeout_seconds):
-            stdout, stderr = await _converse(process, invocation.stdin)
+            _say(transport, invocation.stdin)
+            await asyncio.shield(conversation.ended)
     except TimeoutError:
         raise PluginFailed(plugin, verb, f"no answer within {timeout_seconds:g} s") from None
-    except _TooMuch:
-        raise PluginFailed(plugin, verb, f"more than {_STDOUT_BYTES} bytes of output") from None
     finally:
-        if not _has_ended(process):
-            await _end(process)
-    if process.returncode != 0:
-        raise _failure(plugin, verb, process.returncode or 0, stdout, stderr)
-    return stdout
+        if not conversation.ended.done() or conversation.overflow:
+            await _kill(transport, conversation)
+    if conversation.overflow:
+        raise PluginFailed(plugin, verb, f"more than {_STDOUT_BYTES} bytes of output")
+    status = transport.get_returncode()
+    if status != 0:
+        raise _failure(plugin, verb, status or 0, bytes(conversation.stdout), bytes(conversation.stderr))
+    return bytes(conversation.stdout)
 
 
-async def _converse(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    reading = asyncio.gather(_read_all(process.stdout), _read_some(process.stderr))
+class _Conversation(asyncio.SubprocessProtocol):
+    """Collects what the plugin says. `ended`: its pipes are closed and it is reaped, or it says too much."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self.overflow = False
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.reaped: asyncio.Future[None] = loop.create_future()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == _STDERR:  # the beginning; the rest is read and forgotten, so that the plugin never blocks on it
+            self.stderr += data[: _STDERR_BYTES - len(self.stderr)]
+            return
+        self.overflow = self.overflow or len(self.stdout) + len(data) > _STDOUT_BYTES
+        if not self.overflow:
+            self.stdout += data
+        elif not self.ended.done():
+            self.ended.set_result(None)
+
+    def process_exited(self) -> None:
+        self.reaped.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+def _say(transport: asyncio.SubprocessTransport, words: bytes) -> None:
+    """A plugin that ends without listening closes the pipe; its answer says why."""
+    pipe = transport.get_pipe_transport(0)
+    assert isinstance(pipe, asyncio.WriteTransport)
+    pipe.write(words)
+    pipe.close()
+
+
+async def _kill(transport: asyncio.SubprocessTransport, conversation: _Conversation) -> None:
+    """End the plugin's session: itself, and children that hold its pipes although it has ended."""
     try:
-        process.stdin.write(stdin)
-        await process.stdin.drain()
-        process.stdin.close()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it ended without reading its configuration; its answer says why
-    try:
-        stdout, stderr = await reading
-        await process.wait()
-    finally:
-        reading.cancel()
-    return stdout, stderr
-
-
-async def _read_all(stream: asyncio.StreamReader) -> bytes:
-    output = bytearray()
-    while chunk := await stream.read(_CHUNK):
-        output += chunk
-        if len(output) > _STDOUT_BYTES:
-            raise _TooMuch
-    return bytes(output)
-
-
-async def _read_some(stream: asyncio.StreamReader) -> bytes:
-    """The beginning; the rest is read and forgotten, so that the plugin never blocks on it."""
-    output = bytearray()
-    while chunk := await stream.read(_CHUNK):
-        output += chunk[: _STDERR_BYTES - len(output)]
-    return bytes(output)
-
-
-def _has_ended(process: asyncio.subprocess.Process) -> bool:
-    """Ended with all its output read: not so when children of it still hold the pipes at the deadline."""
-    return process.returncode is not None and process.stdout is not None and process.stdout.at_eof()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what is left of the plugin's session, and reap it."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(transport.get_pid(), signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself just now
-    await asyncio.shield(process.wait())
+    transport.close()
+    await asyncio.wait([conversation.reaped], timeout=_REAP_SECONDS)
 
 
 def _failure(plugin: str, verb: str, status: int, stdout: bytes, stderr: bytes) -> PluginError | PluginFailed:
