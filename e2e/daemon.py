@@ -79,11 +79,14 @@ class Daemon:
         assert self._program is not None
         return self._program.pid
 
-    def command(self) -> list[str]:
+    def program(self) -> list[str]:
+        """The command `coracle` of this environment."""
         script = Path(sys.executable).parent / "coracle"
-        entry = [str(script)] if script.exists() else [sys.executable, "-c", "from cri.cli import main; main()"]
+        return [str(script)] if script.exists() else [sys.executable, "-c", "from cri.cli import main; main()"]
+
+    def command(self) -> list[str]:
         return [
-            *entry,
+            *self.program(),
             "serve",
             f"--root={self.root}",
             f"--runroot={self.runroot}",
