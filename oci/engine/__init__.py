@@ -33,7 +33,7 @@ def create(request: CreateRequest) -> Created:
 
 def start(created: Created) -> None:
     """`Engine.start` of the shared engine."""
-    shared().start(created)
+    Engine.start(created)
 
 
 def exec_process(request: ExecRequest) -> Running:

@@ -54,7 +54,8 @@ class Engine:
         """For an event loop: `advance` until WAITING, `release` when the cgroup is joined, `advance` until EXECUTED."""
         return launch_container(self._equipment, request)[0]
 
-    def start(self, created: Created) -> None:
+    @staticmethod
+    def start(created: Created) -> None:
         """Returns once execve succeeded, else raises ContainerError; init is dying then, and the caller reaps it as it
         would after a successful start."""
         launch = Launch(

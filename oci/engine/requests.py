@@ -71,8 +71,8 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecRequest:
-    """`pid` and `pidfd` name the container's init; `spec` is the container's. `container_id` and `bundle` matter only to a
-    seccomp agent."""
+    """`pid` and `pidfd` name the container's init; `spec` is the container's. `container_id` and `bundle` matter only
+    to a seccomp agent."""
 
     pid: int
     pidfd: int

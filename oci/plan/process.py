@@ -12,7 +12,7 @@ from oci.plan.rlimits import resolve_rlimits
 from oci.plan.scheduling import plan_scheduling
 from oci.spec import Capabilities, Process, Seccomp
 
-_SECCOMP_FLAGS: Final = {
+SECCOMP_FLAGS: Final = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
@@ -109,9 +109,9 @@ def _seccomp(profile: Seccomp | None, supplied: Supplied) -> list[op.Operation]:
         if profile.flags:
             flags = 0
         for index, name in enumerate(profile.flags):
-            if name not in _SECCOMP_FLAGS:
+            if name not in SECCOMP_FLAGS:
                 raise SpecError(f"linux.seccomp.flags[{index}]", f"{name!r} is not a filter flag")
-            flags |= _SECCOMP_FLAGS[name]
+            flags |= SECCOMP_FLAGS[name]
         actions = (profile.default_action, *(rule.action for rule in profile.syscalls))
         notify = "SCMP_ACT_NOTIFY" in actions
         if notify and not profile.listener_path:

@@ -32,7 +32,7 @@ _IO_CLASSES: Final = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_
 # linux/personality.h
 _DOMAINS: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
 # linux/mempolicy.h
-_MEMORY_MODES: Final = {
+MEMORY_MODES: Final = {
     "MPOL_DEFAULT": 0,
     "MPOL_PREFERRED": 1,
     "MPOL_BIND": 2,
@@ -41,7 +41,7 @@ _MEMORY_MODES: Final = {
     "MPOL_PREFERRED_MANY": 5,
     "MPOL_WEIGHTED_INTERLEAVE": 6,
 }
-_MEMORY_FLAGS: Final = {
+MEMORY_FLAGS: Final = {
     "MPOL_F_NUMA_BALANCING": 1 << 13,
     "MPOL_F_RELATIVE_NODES": 1 << 14,
     "MPOL_F_STATIC_NODES": 1 << 15,
@@ -71,13 +71,13 @@ def plan_personality(personality: Personality | None) -> list[op.Operation]:
 def plan_memory_policy(policy: MemoryPolicy | None) -> list[op.Operation]:
     if policy is None or not policy.mode:
         return []
-    if policy.mode not in _MEMORY_MODES:
+    if policy.mode not in MEMORY_MODES:
         raise SpecError("linux.memoryPolicy.mode", f"{policy.mode!r} is not a memory policy")
-    mode = _MEMORY_MODES[policy.mode]
+    mode = MEMORY_MODES[policy.mode]
     for index, name in enumerate(policy.flags):
-        if name not in _MEMORY_FLAGS:
+        if name not in MEMORY_FLAGS:
             raise SpecError(f"linux.memoryPolicy.flags[{index}]", f"{name!r} is not a memory policy flag")
-        mode |= _MEMORY_FLAGS[name]
+        mode |= MEMORY_FLAGS[name]
     nodes = number_set(policy.nodes or "", "linux.memoryPolicy.nodes", _MAX_NODE)
     return [op.SetMemoryPolicy(mode=mode, nodes=sum(1 << node for node in nodes))]
 

@@ -1,0 +1,177 @@
+"""Bundles, and what create and run do alike: config, cgroup, console, state on disk; undone when a step fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from oci.cli.options import Option, Parsed, UsageError, switch, value
+from oci.cli.report import warn
+from oci.engine import Created, CreateRequest, Engine
+from oci.errors import SpecError
+from oci.spec import Process, Spec
+from oci.state import START_SOCKET, ContainerState, StateDirectory, process_start
+
+if TYPE_CHECKING:
+    from oci.cgroups import Cgroup
+    from oci.cli import Settings
+
+CREATE_OPTIONS: tuple[Option, ...] = (
+    value("bundle b", "DIR", "directory with config.json; default: the current one"),
+    value("config f", "FILE", "config to use instead of the bundle's config.json"),
+    value("console-socket", "PATH", "unix socket that is sent the terminal's master"),
+    value("pid-file", "FILE", "file to write the process's pid to"),
+    value("preserve-fds", "N", "descriptors from 3 on that stay open for the container"),
+    switch("no-pivot", "do not use pivot_root, for a host whose root is an initramfs"),
+    switch("no-new-keyring", "keep the session keyring"),
+    switch("no-subreaper", "accepted for compatibility"),
+    switch("dry-run", "show the steps instead of taking them"),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Made:
+    """A container that waits to be started by us, or by whoever connects to its socket."""
+
+    state: ContainerState
+    spec: Spec
+    created: Created
+    cgroup: Cgroup | None
+
+
+def read_bundle(parsed: Parsed) -> tuple[str, bytes, Spec]:
+    bundle = os.path.abspath(parsed.text("bundle") or ".")
+    path = os.path.join(bundle, parsed.text("config") or "config.json")
+    with open(path, "rb") as file:
+        content = file.read()
+    return bundle, content, parse_config(content, path)
+
+
+def parse_config(content: bytes, path: str) -> Spec:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise SpecError("", f"{path}: {error}")
+    return Spec.from_json(document)
+
+
+def plan_lines(container_id: str, parsed: Parsed) -> tuple[str, ...]:
+    bundle, _, spec = read_bundle(parsed)
+    return Engine.open().plan(CreateRequest(container_id=container_id, spec=spec, bundle=bundle)).describe()
+
+
+@contextmanager
+def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iterator[Made]:
+    """Everything up to a waiting init. An exception inside the block, or while making it, removes all again."""
+    container_id = only_word(parsed)
+    bundle, content, spec = read_bundle(parsed)
+    preserve = parsed.number("preserve-fds")
+    if listening := int(os.environ.get("LISTEN_FDS") or 0):
+        preserve += listening
+        spec = _with_environment(spec, f"LISTEN_FDS={listening}", "LISTEN_PID=1")
+    directory = StateDirectory(settings.root)
+    with ExitStack() as undo:
+        path = directory.claim(container_id)
+        undo.callback(directory.remove, container_id)
+        cgroup = make_cgroup(settings, container_id, spec)
+        if cgroup is not None:
+            undo.callback(cgroup.remove)
+        listener = _listen(path) if started_elsewhere else None
+        created = Engine.open().create(
+            CreateRequest(
+                container_id=container_id,
+                spec=spec,
+                bundle=bundle,
+                cgroup=cgroup,
+                preserve_fds=preserve,
+                no_pivot=parsed.switch("no-pivot"),
+                listener_fd=None if listener is None else listener.fileno(),
+            )
+        )
+        undo.callback(_kill, created)
+        for message in created.warnings:
+            warn(settings, message)
+        state = ContainerState(
+            container_id=container_id,
+            pid=created.pid,
+            process_start=process_start(created.pid) or 0,
+            bundle=bundle,
+            rootfs="" if spec.root is None else os.path.join(bundle, spec.root.path),
+            created=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z",
+            cgroup_path=None if cgroup is None else cgroup.path,
+            cgroup_manager=settings.cgroup_manager,
+            annotations=dict(spec.annotations),
+        )
+        directory.write(state, content)
+        yield Made(state=state, spec=spec, created=created, cgroup=cgroup)
+        undo.pop_all()
+
+
+def send_console(path: str, master: int) -> None:
+    """What `--console-socket` expects: one message, one descriptor."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as receiver:
+        receiver.connect(path)
+        socket.send_fds(receiver, [b"/dev/ptmx"], [master])
+
+
+def write_pid(parsed: Parsed, pid: int) -> None:
+    """In one piece: a reader never sees half a number."""
+    if path := parsed.text("pid-file"):
+        temporary = f"{path}.new"
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(str(pid))
+        os.rename(temporary, path)
+
+
+def make_cgroup(settings: Settings, container_id: str, spec: Spec) -> Cgroup | None:
+    if settings.cgroup_manager == "disabled":
+        return None
+    from oci import cgroups
+
+    path = spec.linux.cgroups_path or f"/{container_id}"
+    return cgroups.detect(settings.cgroup_manager).create(os.path.normpath(f"/{path}"), spec.linux.resources)
+
+
+def open_cgroup(state: ContainerState) -> Cgroup | None:
+    if state.cgroup_path is None:
+        return None
+    from oci import cgroups
+
+    return cgroups.detect(state.cgroup_manager).open(state.cgroup_path)
+
+
+def only_word(parsed: Parsed) -> str:
+    if len(parsed.words) != 1:
+        raise UsageError("needs exactly one container id")
+    return parsed.words[0]
+
+
+def _listen(directory: str) -> socket.socket:
+    """Bound through the directory's descriptor: a path may be longer than a socket address."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        listener.bind(f"/proc/self/fd/{fd}/{START_SOCKET}")
+    finally:
+        os.close(fd)
+    listener.listen(1)
+    return listener
+
+
+def _with_environment(spec: Spec, *entries: str) -> Spec:
+    process: Process | None = spec.process
+    return spec if process is None else replace(spec, process=replace(process, env=(*process.env, *entries)))
+
+
+def _kill(created: Created) -> None:
+    try:
+        os.kill(created.pid, 9)
+        os.waitpid(created.pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass

@@ -1,0 +1,55 @@
+"""coracle-oci kill"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from oci.cli.options import Parsed, UsageError, switch
+from oci.errors import StateError
+from oci.state import StateDirectory
+
+if TYPE_CHECKING:
+    from oci.cli import Settings
+
+USAGE = "kill [options] ID [SIGNAL]"
+OPTIONS = (switch("all a", "signal every process of the container"),)
+
+
+def run(settings: Settings, parsed: Parsed) -> int:
+    if len(parsed.words) not in (1, 2):
+        raise UsageError("needs a container id and at most one signal")
+    container_id = parsed.words[0]
+    number = parse_signal(parsed.words[1] if len(parsed.words) > 1 else "TERM")
+    directory = StateDirectory(settings.root)
+    state = directory.load(container_id)
+    status = directory.status(state)
+    if parsed.switch("all") and state.cgroup_path is not None:
+        from oci.cli.bundle import open_cgroup
+
+        cgroup = open_cgroup(state)
+        if cgroup is not None:
+            cgroup.kill(number)
+        return 0
+    if status == "stopped":
+        raise StateError(container_id, "is not running")
+    pidfd = os.pidfd_open(state.pid)
+    # The pid may have changed hands between the look and the open.
+    if directory.status(state) != "stopped":
+        signal.pidfd_send_signal(pidfd, number)
+    return 0
+
+
+def parse_signal(text: str) -> int:
+    """ "9", "KILL", "SIGKILL", "RTMIN+1"."""
+    if text.isascii() and text.isdigit():
+        number = int(text)
+    else:
+        name, _, offset = text.upper().removeprefix("SIG").partition("+")
+        if f"SIG{name}" not in signal.Signals.__members__ or (offset and not offset.isdigit()):
+            raise UsageError(f"unknown signal {text!r}")
+        number = signal.Signals[f"SIG{name}"].value + int(offset or 0)
+    if not 0 < number < signal.NSIG:
+        raise UsageError(f"unknown signal {text!r}")
+    return number

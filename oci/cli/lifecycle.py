@@ -1,0 +1,64 @@
+"""The ends of a container's life on the command line: poststart, destruction, poststop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from oci.cli.bundle import open_cgroup
+from oci.cli.report import warn
+from oci.engine.hooks import run_hooks, state_document
+from oci.errors import HookError
+from oci.spec import Spec
+from oci.state import ContainerState, StateDirectory, process_start
+
+if TYPE_CHECKING:
+    from oci.cli import Settings
+
+_PATIENCE = 10.0
+
+
+def poststart(state: ContainerState, spec: Spec) -> None:
+    """A failing hook stops the container and is the caller's error (runtime.md, 1.3)."""
+    if spec.hooks is None or not spec.hooks.poststart:
+        return
+    document = state_document(state.container_id, "running", state.pid, state.bundle, state.annotations)
+    try:
+        run_hooks("poststart", spec.hooks.poststart, document)
+    except HookError:
+        kill_init(state)
+        raise
+
+
+def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> None:
+    """Cgroup and state, then poststop, whose failures are only reported."""
+    if (cgroup := open_cgroup(state)) is not None:
+        cgroup.kill(signal.SIGKILL)
+        cgroup.remove()
+    StateDirectory(settings.root).remove(state.container_id)
+    if spec is None or spec.hooks is None:
+        return
+    document = state_document(state.container_id, "stopped", 0, state.bundle, state.annotations)
+    for hook in spec.hooks.poststop:
+        try:
+            run_hooks("poststop", (hook,), document)
+        except HookError as error:
+            warn(settings, str(error))
+
+
+def kill_init(state: ContainerState) -> None:
+    """SIGKILL, and wait until it has taken effect."""
+    try:
+        pidfd = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if process_start(state.pid) == state.process_start:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+    deadline = time.monotonic() + _PATIENCE
+    while process_start(state.pid) == state.process_start and time.monotonic() < deadline:
+        time.sleep(0.001)

@@ -1,0 +1,51 @@
+"""coracle-oci run: create and start in one process, and wait unless detached."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from oci.cli.bundle import CREATE_OPTIONS, Made, make, only_word, plan_lines, send_console, write_pid
+from oci.cli.foreground import wait_for
+from oci.cli.lifecycle import destroy, poststart
+from oci.cli.options import Parsed, UsageError, switch
+from oci.engine import Engine
+
+if TYPE_CHECKING:
+    from oci.cli import Settings
+
+USAGE = "run [options] ID"
+OPTIONS = (
+    *CREATE_OPTIONS,
+    switch("detach d", "do not wait for the process"),
+    switch("keep", "do not remove the container when its process has ended"),
+)
+
+
+def run(settings: Settings, parsed: Parsed) -> int:
+    if parsed.switch("dry-run"):
+        print("\n".join(plan_lines(only_word(parsed), parsed)))  # noqa: T201
+        return 0
+    detached = parsed.switch("detach")
+    with make(settings, parsed, started_elsewhere=False) as made:
+        socket_path = parsed.text("console-socket")
+        terminal = made.created.console_fd is not None
+        if socket_path and not (detached and terminal):
+            raise UsageError("--console-socket needs --detach and a terminal")
+        if detached and terminal and not socket_path:
+            raise UsageError("a detached terminal needs --console-socket")
+        if socket_path and made.created.console_fd is not None:
+            send_console(socket_path, made.created.console_fd)
+            os.close(made.created.console_fd)
+        write_pid(parsed, made.created.pid)
+        Engine.start(made.created)
+        poststart(made.state, made.spec)
+    return 0 if detached else _wait(settings, parsed, made)
+
+
+def _wait(settings: Settings, parsed: Parsed, made: Made) -> int:
+    try:
+        return wait_for(made.created.pid, made.created.pidfd, made.created.console_fd)
+    finally:
+        if not parsed.switch("keep"):
+            destroy(settings, made.state, made.spec)

@@ -1,0 +1,24 @@
+"""coracle-oci state"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from oci.cli.options import Option, Parsed, UsageError
+from oci.cli.status import describe
+from oci.state import StateDirectory
+
+if TYPE_CHECKING:
+    from oci.cli import Settings
+
+USAGE = "state ID"
+OPTIONS: tuple[Option, ...] = ()
+
+
+def run(settings: Settings, parsed: Parsed) -> int:
+    if len(parsed.words) != 1:
+        raise UsageError("needs exactly one container id")
+    directory = StateDirectory(settings.root)
+    print(json.dumps(describe(directory, directory.load(parsed.words[0])), indent=2))  # noqa: T201
+    return 0
