@@ -26,7 +26,7 @@ import grpc.aio
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from cri.errors import Status, Unimplemented, status_of
+from cri.errors import Status, Unavailable, Unimplemented, status_of
 from cri.log_lines import call_fields, fields
 from cri.metrics import Metrics, Operation
 from cri.redaction import identity, loggable
@@ -149,7 +149,7 @@ class Wrapper(Generic[D]):
                 response = await handler(self._daemon, request, call)
             except BaseException as error:
                 status = self._end(method, call, request, started, error)
-                if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
+                if _is_over(error):
                     raise
                 await context.abort(status.code, status.text)
             self._end(method, call, request, started, None)
@@ -167,7 +167,7 @@ class Wrapper(Generic[D]):
                         yield response
             except BaseException as error:
                 status = self._end(method, call, request, started, error)
-                if isinstance(error, asyncio.CancelledError | GeneratorExit) or not isinstance(error, Exception):
+                if _is_over(error):
                     raise
                 await context.abort(status.code, status.text)
             self._end(method, call, request, started, None)
@@ -203,7 +203,7 @@ class Wrapper(Generic[D]):
 
     def _end(self, method: _Method, call: Call, request: Any, started: float, error: BaseException | None) -> Status:
         seconds = time.perf_counter() - started
-        status = _OK if error is None else _shown(status_of(error), call)
+        status = _OK if error is None else _status(error, call)
         failed = status.code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED)
         if method.streams:
             method.operation.counted(failed=failed)
@@ -237,7 +237,19 @@ class Wrapper(Generic[D]):
 _OK: Final = Status(code=grpc.StatusCode.OK, text="")
 
 
-def _shown(status: Status, call: Call) -> Status:
+def _is_over(error: BaseException) -> bool:
+    """Nobody waits for an answer: the task of the call itself is cancelled, or the process ends."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return not isinstance(error, Exception)
+
+
+def _status(error: BaseException, call: Call) -> Status:
+    if isinstance(error, asyncio.CancelledError) and not _is_over(error):
+        # Something that the handler waited for was cancelled. gRPC would leave the caller without any answer.
+        return status_of(Unavailable("the work for this call was cancelled"))
+    status = status_of(error)
     if not status.unexpected:
         return status
     text = f"{status.text}; the daemon's log says more under request {call.request_id}"

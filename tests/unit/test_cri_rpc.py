@@ -181,6 +181,11 @@ async def test_a_deadline_cancels_the_handler(tmp_path: Path) -> None:
         await served.daemon.cancelled.wait()
 
 
+async def test_work_that_is_cancelled_below_a_caller_who_waits_is_an_answer(tmp_path: Path) -> None:
+    answer = await failing(tmp_path, asyncio.CancelledError())
+    assert (answer.code().name, answer.details()) == ("UNAVAILABLE", "the work for this call was cancelled")
+
+
 async def test_shielded_work_goes_on_without_its_caller(tmp_path: Path) -> None:
     proceed = asyncio.Event()
 

@@ -1,0 +1,61 @@
+"""PullImage: asks the registry every time, also for an image that is here, since the credentials must be good, too.
+
+Calls for the same image join (`imagesvc`); a caller that goes away leaves the pull to the others, and ends it when it
+was the last.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from imagesvc.service import Credentials
+
+from cri.api import runtime_pb2 as api
+from cri.errors import InvalidArgument
+from cri.image_service.source import ImageSource
+from cri.rpc import Call
+from cri.tracing import step
+from imagesvc.errors import ImageError
+
+
+async def pull_image(daemon: ImageSource, request: api.PullImageRequest, call: Call) -> api.PullImageResponse:
+    if not request.image.image:
+        raise InvalidArgument("image.image", "is required")
+    credentials = credentials_of(request.auth)
+    try:
+        with step("image.pull"):
+            image = await daemon.images.pull(request.image.image, credentials)
+    except ImageError as error:
+        daemon.metrics.pull_failed(type(error).__name__)
+        raise
+    daemon.metrics.pulled()
+    # The id, not a digest of the manifest: the kubelet compares it with Image.id and Container.image_id.
+    return api.PullImageResponse(image_ref=image.id)
+
+
+def credentials_of(auth: api.AuthConfig) -> Credentials | None:
+    """None when the caller has none. Raises InvalidArgument, which repeats nothing of what was sent."""
+    username, password = auth.username, auth.password
+    if auth.auth:
+        username, password = _decoded(auth.auth)
+    if not (username or password or auth.identity_token or auth.registry_token):
+        return None
+    return Credentials(
+        username=username,
+        password=password,
+        identity_token=auth.identity_token,
+        registry_token=auth.registry_token,
+    )
+
+
+def _decoded(text: str) -> tuple[str, str]:
+    """Of base64("user:password"), as Docker's configuration files have it; zero bytes at the end are padding."""
+    try:
+        decoded = base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise InvalidArgument("auth.auth", "is not base64 of user:password") from None
+    username, colon, password = decoded.partition(":")
+    if not colon:
+        raise InvalidArgument("auth.auth", "is not base64 of user:password")
+    return username, password.rstrip("\0")
