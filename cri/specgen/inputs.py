@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imagesvc.service import ImageConfig
+from imagesvc.config import ImageConfig
 from oci.users import ResolvedUser
 
 from cri.api import runtime_pb2 as api
