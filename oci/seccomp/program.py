@@ -3,7 +3,7 @@
 libseccomp could do this too, but up to and including 2.6.0 its merging of 64-bit comparisons can weaken a filter
 (GHSA-4q85-33p6-j5g6), and the hosts we run on have such versions. Here nothing is merged: each rule is compiled alone,
 in order, and the tests run the result against a reference evaluator and against libseccomp itself. It is also eight
-times quicker to make, and quicker to run: a system call's number is found by bisection.
+times quicker to make; a system call's number is found by bisection.
 
 Shape of a program, for each architecture that the kernel may report:
 
