@@ -36,6 +36,8 @@ from cri.state.database import Checkpointer, migrate, open_database
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.state.store import Table
 from cri.stats import ContainerStatistics
+from cri.streaming.daemon_runtime import DaemonRuntime
+from cri.streaming.server import StreamingServer
 from cri.trash import Trash
 from oci import cgroups
 from oci.cgroups import CgroupDriver
@@ -63,6 +65,7 @@ class Daemon:
     checkpointer: Checkpointer
     reconciler: Reconciler
     statistics: ContainerStatistics
+    streaming: StreamingServer
 
     def __init__(self, settings: Settings, metrics: Metrics, database: sqlite3.Connection) -> None:
         self.log = logging.getLogger("cri.daemon")
@@ -118,11 +121,13 @@ class Daemon:
         daemon.reconciler = Reconciler(daemon)
         await recovery.recover(daemon)
         daemon.reconciler.wake()
+        daemon.streaming = await StreamingServer.open(settings.streaming, DaemonRuntime(daemon))
         return daemon
 
     async def close(self) -> None:
         await self.joined.drain()
         self.closing = True
+        await self.streaming.close()
         self.events.close()
         await self.reconciler.close()
         for pod in self.pods.values():

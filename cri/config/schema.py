@@ -154,6 +154,14 @@ class StreamingSettings:
     address: str = key("127.0.0.1", "Address of the server for exec, attach and port-forward.")
     port: int = key(0, "Its port; 0 takes a free one.", check=checks.port)
     idle_timeout: float = key(14400.0, "Seconds after which a silent stream is closed.", check=checks.positive)
+    tls_certificate: Path = key(
+        Path(), "PEM file with the server's certificate and its chain. Empty: no TLS.", check=checks.absolute_or_none
+    )
+    tls_key: Path = key(
+        Path(),
+        "PEM file with its private key; empty when the certificate's file holds it.",
+        check=checks.absolute_or_none,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

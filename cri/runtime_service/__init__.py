@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from cri.rpc import Handler
+from cri.runtime_service.attach import attach
 from cri.runtime_service.container_stats import container_stats
 from cri.runtime_service.container_status import container_status
 from cri.runtime_service.create_container import create_container
+from cri.runtime_service.exec import exec
 from cri.runtime_service.exec_sync import exec_sync
 from cri.runtime_service.get_container_events import get_container_events
 from cri.runtime_service.list_container_stats import list_container_stats
@@ -20,6 +22,7 @@ from cri.runtime_service.list_pod_sandbox import list_pod_sandbox
 from cri.runtime_service.list_pod_sandbox_stats import list_pod_sandbox_stats
 from cri.runtime_service.pod_sandbox_stats import pod_sandbox_stats
 from cri.runtime_service.pod_sandbox_status import pod_sandbox_status
+from cri.runtime_service.port_forward import port_forward
 from cri.runtime_service.remove_container import remove_container
 from cri.runtime_service.remove_pod_sandbox import remove_pod_sandbox
 from cri.runtime_service.reopen_container_log import reopen_container_log
@@ -61,6 +64,9 @@ HANDLERS: Final[Mapping[str, Handler[Daemon]]] = {
     "UpdateContainerResources": update_container_resources,
     "ReopenContainerLog": reopen_container_log,
     "ExecSync": exec_sync,
+    "Exec": exec,
+    "Attach": attach,
+    "PortForward": port_forward,
     "ContainerStats": container_stats,
     "ListContainerStats": list_container_stats,
     "StreamContainerStats": stream_container_stats,
