@@ -111,7 +111,9 @@ class Daemon:
         daemon.trash = Trash(paths.root / "trash")
         manager = settings.cgroup_manager
         daemon.cgroups = cgroups.detect("systemd" if manager is CgroupManager.SYSTEMD else "cgroupfs")
-        daemon.host = host.host_facts(cgroup_v2=daemon.cgroups.name != "v1")
+        daemon.host = host.host_facts(
+            cgroup_v2=daemon.cgroups.name != "v1", hugetlb="hugetlb" in daemon.cgroups.controllers
+        )
         daemon.features = host.features()
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
         daemon.networks = await Networks.open(network_settings(settings))

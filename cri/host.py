@@ -20,10 +20,11 @@ from oci.capabilities import NUMBERS
 _NOT_DEVICES = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"}
 
 
-def host_facts(*, cgroup_v2: bool) -> HostFacts:
+def host_facts(*, cgroup_v2: bool, hugetlb: bool) -> HostFacts:
     effective, _, _ = syscalls.capget()
     return HostFacts(
         cgroup_v2=cgroup_v2,
+        hugetlb=hugetlb,
         capabilities=tuple(name for name, number in NUMBERS.items() if effective >> number & 1),
         apparmor=_says("/sys/module/apparmor/parameters/enabled", "Y"),
         selinux=Path("/sys/fs/selinux/enforce").exists(),

@@ -24,7 +24,7 @@ LAYER_INTERVAL_S = 30.0
 
 
 @dataclass(slots=True)
-class _Layer:
+class Layer:
     used_bytes: int = 0
     inodes_used: int = 0
     timestamp: int = 0
@@ -61,7 +61,7 @@ class ContainerStatistics:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._layers: dict[str, _Layer] = {}
+        self._layers: dict[str, Layer] = {}
         self._samples: dict[str, tuple[int, int, int]] = {}  # timestamp, usage, rate
 
     def forget(self, container_id: str) -> None:
@@ -111,8 +111,12 @@ class ContainerStatistics:
         self._samples[container_id] = now, usage, rate
         return rate
 
+    def layer(self, record: ContainerRecord) -> Layer:
+        """The writable layer as it was last measured."""
+        return self._layers.setdefault(record.id, Layer())
+
     def _layer(self, message: api.FilesystemUsage, record: ContainerRecord) -> None:
-        layer = self._layers.setdefault(record.id, _Layer())
+        layer = self.layer(record)
         if layer.task is None and (not layer.measured or time.monotonic() - layer.measured > LAYER_INTERVAL_S):
             layer.task = asyncio.ensure_future(self._measure(layer, record.id))
         message.timestamp = layer.timestamp or self._daemon.now()
@@ -120,7 +124,7 @@ class ContainerStatistics:
         message.used_bytes.value = layer.used_bytes
         message.inodes_used.value = layer.inodes_used
 
-    async def _measure(self, layer: _Layer, container_id: str) -> None:
+    async def _measure(self, layer: Layer, container_id: str) -> None:
         try:
             usage = await self._daemon.images.container_usage(self._daemon.paths.container(container_id))
             layer.used_bytes, layer.inodes_used = usage.used_bytes, usage.inodes_used

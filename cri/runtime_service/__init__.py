@@ -18,7 +18,9 @@ from cri.runtime_service.exec_sync import exec_sync
 from cri.runtime_service.get_container_events import get_container_events
 from cri.runtime_service.list_container_stats import list_container_stats
 from cri.runtime_service.list_containers import list_containers
+from cri.runtime_service.list_metric_descriptors import list_metric_descriptors
 from cri.runtime_service.list_pod_sandbox import list_pod_sandbox
+from cri.runtime_service.list_pod_sandbox_metrics import list_pod_sandbox_metrics
 from cri.runtime_service.list_pod_sandbox_stats import list_pod_sandbox_stats
 from cri.runtime_service.pod_sandbox_stats import pod_sandbox_stats
 from cri.runtime_service.pod_sandbox_status import pod_sandbox_status
@@ -35,6 +37,7 @@ from cri.runtime_service.stop_pod_sandbox import stop_pod_sandbox
 from cri.runtime_service.streamed_lists import (
     stream_container_stats,
     stream_containers,
+    stream_pod_sandbox_metrics,
     stream_pod_sandbox_stats,
     stream_pod_sandboxes,
 )
@@ -76,6 +79,9 @@ HANDLERS: Final[Mapping[str, Handler[Daemon]]] = {
     "UpdateRuntimeConfig": update_runtime_config,
     "Status": status,
     "GetContainerEvents": get_container_events,
+    "ListMetricDescriptors": list_metric_descriptors,
+    "ListPodSandboxMetrics": list_pod_sandbox_metrics,
+    "StreamPodSandboxMetrics": stream_pod_sandbox_metrics,
     "RuntimeConfig": runtime_config,
     "UpdatePodSandboxResources": update_pod_sandbox_resources,
 }

@@ -13,6 +13,7 @@ from cri.api import runtime_pb2 as api
 from cri.runtime_service.list_container_stats import list_container_stats
 from cri.runtime_service.list_containers import filter_containers
 from cri.runtime_service.list_pod_sandbox import filter_sandboxes
+from cri.runtime_service.list_pod_sandbox_metrics import list_pod_sandbox_metrics
 from cri.runtime_service.list_pod_sandbox_stats import list_pod_sandbox_stats
 from cri.state.machine import ContainerState, SandboxState
 from cri.views import container_item, sandbox_item
@@ -58,6 +59,14 @@ async def stream_pod_sandbox_stats(
     whole = await list_pod_sandbox_stats(daemon, api.ListPodSandboxStatsRequest(filter=request.filter), call)
     for part in _parts(whole.stats):
         yield api.StreamPodSandboxStatsResponse(pod_sandbox_stats=part)
+
+
+async def stream_pod_sandbox_metrics(
+    daemon: Daemon, request: api.StreamPodSandboxMetricsRequest, call: Call
+) -> AsyncIterator[api.StreamPodSandboxMetricsResponse]:
+    whole = await list_pod_sandbox_metrics(daemon, api.ListPodSandboxMetricsRequest(), call)
+    for part in _parts(whole.pod_metrics):
+        yield api.StreamPodSandboxMetricsResponse(pod_sandbox_metrics=part)
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imagesvc.config import ImageConfig
-from oci.users import ResolvedUser
-
 from cri.api import runtime_pb2 as api
+from imagesvc.config import ImageConfig
 from oci import spec
+from oci.users import ResolvedUser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +18,7 @@ class HostFacts:
     capabilities: tuple[str, ...]  #: the daemon's own effective set: what a privileged container gets
     apparmor: bool
     selinux: bool
+    hugetlb: bool = True  #: whether huge pages can be limited
     devices: tuple[spec.Device, ...] = ()  #: every device node of the host, for privileged containers
 
 

@@ -32,7 +32,8 @@ def container_resources(inputs: ContainerInputs) -> spec.Resources:
         devices=devices,
         memory=wanted.memory,
         cpu=wanted.cpu,
-        hugepage_limits=wanted.hugepage_limits,
+        # The kubelet limits every page size of every container: on a host that cannot, only real wishes are refused.
+        hugepage_limits=tuple(h for h in wanted.hugepage_limits if h.limit or inputs.host.hugetlb),
         unified=wanted.unified,
         pids=spec.PidsResources(limit=inputs.pids_limit) if inputs.pids_limit else None,
     )

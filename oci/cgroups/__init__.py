@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from oci.cgroups.hierarchies import Hierarchy, Layout, parse_mountinfo
-from oci.cgroups.stats import CgroupStats
+from oci.cgroups.stats import CgroupStats, MemoryDetails
 from oci.errors import CgroupError, Unsupported
 from oci.spec import Resources
 
@@ -64,6 +64,9 @@ class Cgroup(Protocol):
         """Set what `resources` names; everything else stays."""
 
     def stats(self) -> CgroupStats: ...
+
+    def memory_details(self) -> MemoryDetails | None:
+        """None without a memory controller."""
 
     def pids(self) -> tuple[int, ...]:
         """All processes here and below; empty when the cgroup is gone."""

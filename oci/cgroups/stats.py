@@ -53,6 +53,16 @@ class MemoryStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryDetails:
+    """What only monitoring asks for: the kernel's own share, mapped file pages, the peak, refusals at the limit."""
+
+    kernel: int
+    mapped_file: int
+    peak: int
+    limit_failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PidsStats:
     current: int
     limit: int | None

@@ -13,6 +13,7 @@ from oci.cgroups.stats import (
     CgroupStats,
     CpuStats,
     IoStats,
+    MemoryDetails,
     MemoryStats,
     PidsStats,
     device_io,
@@ -79,6 +80,16 @@ def _memory(files: ControlFiles, directory: str) -> MemoryStats:
         limit=limit if limit < _V1_UNLIMITED else None,
         swap_usage=swap if swap_counted else None,
         swap_limit=max(0, limit_with_swap - limit) if swap_limited else None,
+    )
+
+
+def read_memory_details(files: ControlFiles, directory: str) -> MemoryDetails:
+    (mapped,) = pick(files.read(f"{directory}/memory.stat"), (b"total_mapped_file",))
+    return MemoryDetails(
+        kernel=int(files.read_if_there(f"{directory}/memory.kmem.usage_in_bytes") or 0),
+        mapped_file=mapped,
+        peak=int(files.read(f"{directory}/memory.max_usage_in_bytes")),
+        limit_failures=int(files.read(f"{directory}/memory.failcnt")),
     )
 
 

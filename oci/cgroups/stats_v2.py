@@ -11,6 +11,7 @@ from oci.cgroups.stats import (
     CgroupStats,
     CpuStats,
     IoStats,
+    MemoryDetails,
     MemoryStats,
     PidsStats,
     parse_io,
@@ -65,6 +66,14 @@ def _memory(files: ControlFiles, directory: str, usage: int) -> MemoryStats:
         swap_limit=None if swap_limit is None else parse_limit(swap_limit.strip()),
         pressure=parse_pressure(files.read_if_there(f"{directory}/memory.pressure")),
     )
+
+
+def read_memory_details(files: ControlFiles, directory: str) -> MemoryDetails:
+    """memory.peak is there from Linux 5.19 on."""
+    kernel, mapped = pick(files.read(f"{directory}/memory.stat"), (b"kernel", b"file_mapped"))
+    peak = files.read_if_there(f"{directory}/memory.peak") or files.read(f"{directory}/memory.current")
+    (failures,) = pick(files.read(f"{directory}/memory.events"), (b"max",))
+    return MemoryDetails(kernel=kernel, mapped_file=mapped, peak=int(peak), limit_failures=failures)
 
 
 def _io(files: ControlFiles, directory: str, text: bytes) -> IoStats:

@@ -27,8 +27,8 @@ from oci.cgroups.files import (
 )
 from oci.cgroups.hierarchies import Hierarchy, clean_path
 from oci.cgroups.limits import UNLIMITED, Setting
-from oci.cgroups.stats import CgroupStats, pick
-from oci.cgroups.stats_v1 import read_stats
+from oci.cgroups.stats import CgroupStats, MemoryDetails, pick
+from oci.cgroups.stats_v1 import read_memory_details, read_stats
 from oci.errors import CgroupError
 from oci.spec import Resources
 
@@ -151,6 +151,10 @@ class V1Cgroup:
 
     def stats(self) -> CgroupStats:
         return read_stats(self._files, self._of)
+
+    def memory_details(self) -> MemoryDetails | None:
+        memory = self._of.get("memory")
+        return None if memory is None else read_memory_details(self._files, memory)
 
     def pids(self) -> tuple[int, ...]:
         return process_tree(self._files, self._members)
