@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,8 @@ class DaemonSettings:
     directory: Path
     """root/, run/, certs.d/, net.d/ and the log are made below it."""
     mirrors: Mapping[str, str] = field(default_factory=dict)
+    network: Callable[[Path], str] | None = None
+    """Makes a CNI configuration, given the directory; without one the built-in network serves."""
     flags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,6 +66,8 @@ class Daemon:
         self.conf_dir = directory / "net.d"
         self.endpoint = f"unix://{self.runroot}/coracle.sock"
         self.conf_dir.mkdir(parents=True, exist_ok=True)
+        if settings.network is not None:
+            (self.conf_dir / "10-test.conflist").write_text(settings.network(directory))
         self._mirrors = write_mirrors(directory / "certs.d", settings.mirrors)
         self._program: Program | None = None
         self._client: Client | None = None

@@ -20,7 +20,7 @@ from e2e.daemon import Daemon, DaemonSettings
 from e2e.demo import show
 from e2e.demo.steps import Steps
 from e2e.images.catalog import busybox_image, nginx_image
-from e2e.paths import EXAMPLES
+from e2e.paths import EXAMPLES, ROOT
 from e2e.processes import answers
 from e2e.registry import running_registry
 
@@ -102,7 +102,7 @@ def _look(steps: Steps, daemon: Daemon, sandbox: str, address: str, document: di
 def _coracle(daemon: Daemon, *arguments: str) -> str:
     """Runs the command line as a person would: progress bars go to the terminal, its answer comes back."""
     command = [*daemon.program(), *arguments, f"--listen={daemon.endpoint}"]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
 
 
 def _site(path: Path) -> ExitStack:
