@@ -27,7 +27,7 @@ from oci.errors import OciError
 from oci.protocol import failures, transport
 from oci.protocol.messages import ForkShim, Hello, LauncherReady, Message, ShimForked
 from oci.shim.become import BACKLOG, become
-from oci.shim.run import SOCKET_NAME, Config
+from oci.shim.shim import SOCKET_NAME, Config
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
@@ -50,7 +50,11 @@ class Launcher:
         self._engine = Engine(self._equipment)
         syscalls.set_process_name(_NAME)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        # For the shims too: they end when their socket tells them, or by SIGKILL. What is executed gets the defaults.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.siginterrupt(signal.SIGCHLD, False)
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         if cgroup is not None:

@@ -56,6 +56,7 @@ _OPERANDS: Final[dict[type[Exception], tuple[str, ...]]] = {
     errors.ContainerExists: ("container_id",),
     errors.StateError: ("container_id", "problem"),
     ProtocolError: ("problem",),
+    PeerFault: ("kind", "message"),
 }
 _CLASSES: Final = {cls.__name__: cls for cls in _OPERANDS}
 

@@ -1,26 +1,28 @@
 """The shim: one small process per pod, parent of its containers. Outlives the daemon and the launcher; has no policy.
 
-    become.py      what a fresh fork of the launcher does to become a shim of its own
-    run.py         the parts put together, and the verbs
-    loop.py        epoll, and the children's exits
+It stays small by doing nothing heavy itself. Whatever needs the executor, a parsed configuration or a cgroup is done by
+a worker: a fork that lives for one request. A worker's children fall to the shim, their subreaper, when it exits, so
+the shim is the parent of every container and exec. The worker's memory, all that Python touched to do the work, goes
+with it, and so does a worker that hangs on a dead volume: the shim itself never waits for anybody.
+
+    become.py      what a fresh fork of the launcher does to become a shim
+    shim.py        the resident part: which verb goes where
     server.py      the socket: one daemon at a time, requests in, answers and events out
-    sandbox.py     the pod's namespaces: made, adopted, ended
-    pod_init.py    pid 1 of a shared pid namespace
-    containers.py  the containers, from create to delete
-    container.py   what is known of one, and its streams
-    creation.py    making one
-    adoption.py    taking over one whose shim died
-    engine.py      the executor's children, driven by the loop
-    stdio.py       the descriptors on both sides of a process
-    foreign.py     exits of processes that are not our children
-    execs.py       exec'ed processes
+    workers.py     one fork for one request, and its result
+    loop.py        epoll, and the children's exits
+    containers.py  the records of the containers, from created to deleted
+    container.py   one record, and its streams
+    execs.py       the records of exec'ed processes
+    sandbox.py     the descriptors of the pod's namespaces
     streams.py     from pipes and ptys to the log file and to attached clients
     log_file.py    the file, written in whole lines
+    foreign.py     exits of processes that are not our children
     records.py     exit records on disk
+    work/          what runs in a worker, one file for each kind of work
 
-One thread, one loop, no timers. Nothing here may wait for anybody: sockets, pipes and sinks are non-blocking, work per
-wake is bounded. It imports the standard library and `oci` only, all of it before the launcher forks: the shim's memory
-is the launcher's, page by page, until it writes to it.
+One thread, one loop, no timers. Sockets, pipes and sinks are non-blocking, work per wake is bounded. It imports the
+standard library and `oci` only, all of it before the launcher forks: the shim's memory is the launcher's, page by
+page, until it writes to it. Calling a function for the first time is such a write.
 
 The directory of a pod's shim (0700):
 

@@ -1,56 +1,54 @@
-"""From a fresh fork of the launcher to a shim: nothing of the launcher stays but its memory."""
+"""From a fresh fork of the launcher to a shim: nothing of the launcher stays but its memory.
+
+Plain calls only, each for its cost in memory: what a shim calls for the first time, it gets its own copy of.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from collections.abc import Callable
 from typing import NoReturn
 
 from oci import syscalls
-from oci.shim.run import Config, Shim
+from oci.shim.shim import Config, Shim
 
 NAME = "coracle-shim"
 BACKLOG = 8
 
 
 def become(config: Config, listener: socket.socket, peer: socket.socket, oom_score_adj: int | None) -> NoReturn:
-    """Never returns: the process ends with the shim."""
+    """Never returns: the process ends with the shim. The signals' dispositions are the launcher's."""
     try:
-        _leave_launcher(listener, peer, config.keep_fds)
-        shim = Shim(config, listener)
+        os.setsid()
+        listener.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        _write("/proc/self/comm", NAME)
         if oom_score_adj is not None:
-            _attempt(lambda: _write("/proc/self/oom_score_adj", str(oom_score_adj)))
-        shim.run(peer)
+            _adjust_oom_score(oom_score_adj)
+        _close_others(listener, peer, config.keep_fds)
+        Shim(config, listener).run(peer)
         os._exit(0)
-    except BaseException:
+    finally:
         os._exit(1)
 
 
-def _leave_launcher(listener: socket.socket, peer: socket.socket, keep_fds: tuple[int, ...]) -> None:
-    signal.set_wakeup_fd(-1)
-    # A shim ends when it is told to by its socket, or by SIGKILL; executed programs get the defaults back.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_IGN)
-    os.setsid()
-    listener.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
-    syscalls.set_process_name(NAME)
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+def _close_others(listener: socket.socket, peer: socket.socket, keep_fds: tuple[int, ...]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
     first = 3
     for fd in sorted((listener.fileno(), peer.fileno(), *keep_fds)):
-        if fd > first:
-            syscalls.close_range(first, fd - 1)
+        os.closerange(first, fd)
         first = fd + 1
-    syscalls.close_range(first)
+    os.closerange(first, 1 << 30)
 
 
-def _attempt(action: Callable[[], None]) -> None:
-    # Lowering the score takes CAP_SYS_RESOURCE, which a daemon in a container may lack: no reason to have no pod.
-    syscalls.supported(action)
+def _adjust_oom_score(score: int) -> None:
+    try:
+        _write("/proc/self/oom_score_adj", str(score))
+    except PermissionError:
+        # Lowering takes CAP_SYS_RESOURCE, which a daemon in a container may lack: no reason to have no pod.
+        pass
 
 
 def _write(path: str, text: str) -> None:

@@ -6,19 +6,18 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from oci.cgroups import Cgroup
-from oci.engine import Launch
 from oci.errors import StateError
-from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState
+from oci.protocol.messages import Attach, ContainerCreate, ContainerExited, ContainerHandles, ContainerState
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
 from oci.shim.server import Reply
 from oci.shim.streams import Sink, Stream
-from oci.spec import Spec
 
 
 class Output:
     """The streams of a container and the log they share. With a terminal there is one stream, called stdout."""
+
+    __slots__ = ("_log", "_loop", "_streams")
 
     def __init__(self, loop: Loop, log_path: str | None) -> None:
         self._loop = loop
@@ -59,43 +58,49 @@ class Output:
 
 @dataclass(slots=True, kw_only=True)
 class Container:
-    """Descriptors are its own, the launch's included from "created" on.
+    """Descriptors are its own; -1 and None: not there.
 
-    `starting` is where the answer to a start under way goes, `start_error` what it was if that failed.
-
-    `spec` is there from the first exec on: most containers never need their configuration again.
+    `channel` leads to an init that waits for its start. `starting` is where the answer to a start under way goes,
+    `start_status` the exit status of one that failed. `worker` is the process that works on the container, or 0.
     """
 
     id: str
     bundle: str
     log_path: str | None
     cgroup_path: str | None
-    cgroup: Cgroup | None
-    pid: int
-    pidfd: int
     output: Output
-    launch: Launch | None = None
-    starting: Reply | None = None
-    start_error: Exception | None = None
+    state: Literal["creating", "created", "running", "exited"] = "creating"
+    worker: int = 0
+    pid: int = 0
+    pidfd: int = -1
+    channel: int = -1
     stdin_fd: int | None = None
     console_fd: int | None = None
     seccomp_fd: int | None = None
-    state: Literal["creating", "created", "running", "exited"] = "created"
+    starting: Reply | None = None
+    start_status: int | None = None
     created_at: int = 0
     started_at: int = 0
-    exit: ContainerExited | None = None
-    spec: Spec | None = None
+    status: int = 0
+    finished_at: int = 0
+    oom_kills: int = 0
 
-    @property
-    def live_pidfd(self) -> int:
-        return self.pidfd if self.launch is None else self.launch.pidfd
+    @classmethod
+    def new(cls, request: ContainerCreate, output: Output) -> Container:
+        return cls(
+            id=request.container_id,
+            bundle=request.bundle,
+            log_path=request.log_path,
+            cgroup_path=request.cgroup_path,
+            output=output,
+        )
 
     def handles(self) -> ContainerHandles:
         """Borrowed from the container: valid until something else happens."""
         terminal = self.console_fd is not None
         return ContainerHandles(
             pid=self.pid,
-            pidfd=self.pidfd,
+            pidfd=self.pidfd if self.pidfd >= 0 else None,
             stdout_fd=None if terminal else self.output.fd("stdout"),
             stderr_fd=None if terminal else self.output.fd("stderr"),
             stdin_fd=self.stdin_fd,
@@ -114,7 +119,16 @@ class Container:
             terminal=self.console_fd is not None,
             created_at=self.created_at,
             started_at=self.started_at,
-            exit=self.exit,
+            exit=self.exit_record() if self.state == "exited" else None,
+        )
+
+    def exit_record(self) -> ContainerExited:
+        return ContainerExited(
+            container_id=self.id,
+            pid=self.pid,
+            status=self.status,
+            finished_at=self.finished_at,
+            oom_kills=self.oom_kills,
         )
 
     def attach(self, request: Attach) -> None:
@@ -129,17 +143,16 @@ class Container:
             os.close(self.stdin_fd)
             self.stdin_fd = None
 
+    def close_channel(self) -> None:
+        if self.channel >= 0:
+            os.close(self.channel)
+            self.channel = -1
+
     def close(self) -> None:
-        """After `forget_launch`."""
         self.output.close()
         self.close_stdin()
+        self.close_channel()
         for fd in (self.pidfd, self.console_fd, self.seccomp_fd):
             if fd is not None and fd >= 0:
                 os.close(fd)
         self.pidfd, self.console_fd, self.seccomp_fd = -1, None, None
-
-    def forget_launch(self) -> None:
-        """The init has executed, or is dead: only the channel may be left of the launch."""
-        if self.launch is not None:
-            self.launch.channel.close()
-            self.launch = None

@@ -6,87 +6,77 @@ import os
 import signal
 import termios
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
-from oci.engine import ExecRequest, Launch, Phase, Stdio
+from oci.cgroups import CgroupDriver
 from oci.errors import StateError
-from oci.protocol.messages import ExecExited, ExecStart, ExecStarted, ExecState
+from oci.protocol.messages import ExecExited, ExecStart, ExecState
 from oci.shim.container import Container
-from oci.shim.creation import load_spec, read_program
-from oci.shim.engine import Drive, Engine
-from oci.shim.loop import Children, Loop
-from oci.shim.server import Reply
-from oci.shim.stdio import open_null
+from oci.shim.engine import Engine
+from oci.shim.loop import Children
+from oci.shim.server import Reply, Server
+from oci.shim.work import execution
+from oci.shim.workers import Workers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Exec:
+    """`pidfd` is -1 while a worker is starting it; `doomed` is a signal that came too early."""
+
     container_id: str
-    pid: int
-    pidfd: int
-    console_fd: int | None
+    pid: int = 0
+    pidfd: int = -1
+    console_fd: int | None = None
+    doomed: int = 0
 
 
 class Execs:
-    def __init__(self, engine: Engine, loop: Loop, children: Children, tell: Callable[[ExecExited], None]) -> None:
+    def __init__(
+        self, engine: Engine, cgroups: CgroupDriver | None, children: Children, workers: Workers, server: Server
+    ) -> None:
         self._engine = engine
-        self._loop = loop
+        self._cgroups = cgroups
         self._children = children
-        self._tell = tell
+        self._workers = workers
+        self._server = server
         self._all: dict[str, _Exec] = {}
-        self._starting: dict[str, Launch] = {}
 
     def start(self, container: Container, request: ExecStart, reply: Reply) -> None:
         if container.state != "running":
             raise StateError(container.id, f"is {container.state}, nothing can be executed in it")
-        if request.exec_id in self._all or request.exec_id in self._starting:
-            raise StateError(container.id, f"has an exec {request.exec_id!r} already")
-        if container.spec is None:
-            container.spec = load_spec(container.bundle)
-        with ExitStack() as opened:
-            launch = self._engine.launch_exec(
-                ExecRequest(
-                    pid=container.pid,
-                    pidfd=container.pidfd,
-                    process=request.process,
-                    spec=container.spec,
-                    stdio=None if request.process.terminal else _stdio(request, opened),
-                    cgroup=container.cgroup,
-                    seccomp_program=None if container.seccomp_fd is None else read_program(container.seccomp_fd),
-                    container_id=container.id,
-                    bundle=container.bundle,
-                )
-            )
+        exec_id = request.exec_id
+        if exec_id in self._all:
+            raise StateError(container.id, f"has an exec {exec_id!r} already")
+        one = _Exec(container_id=container.id)
+        engine, cgroups = self._engine, self._cgroups
 
-        def settled(error: Exception | None) -> None:
-            self._starting.pop(request.exec_id, None)
-            if error is not None:
-                reply.fail(error)
-            else:
-                reply.done(self._started(container.id, request.exec_id, launch))
+        def finished(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
+            if record is None:
+                del self._all[exec_id]
+                return
+            one.pid = record[0]
+            one.pidfd = fds.pop("pidfd")
+            one.console_fd = fds.pop("console_fd", None)
+            self._children.watch(one.pid, lambda status: self._exited(exec_id, status))
+            if one.doomed:
+                self.kill(exec_id, one.doomed)
 
-        self._starting[request.exec_id] = launch
-        if launch.phase is Phase.EXECUTED:
-            settled(None)
-        else:
-            Drive(self._loop, self._children, launch, Phase.EXECUTED, settled)
-
-    def _started(self, container_id: str, exec_id: str, launch: Launch) -> ExecStarted:
-        self._all[exec_id] = _Exec(
-            container_id=container_id, pid=launch.pid, pidfd=launch.pidfd, console_fd=launch.console_fd
-        )
-        self._children.watch(launch.pid, lambda status: self._exited(exec_id, status))
-        if launch.console_fd is not None:
-            os.set_blocking(launch.console_fd, False)
-        return ExecStarted(pid=launch.pid, pidfd=launch.pidfd, console_fd=launch.console_fd)
+        self._workers.spawn(reply, lambda: execution.execute(container, request, engine, cgroups), finished)
+        self._all[exec_id] = one
 
     def kill(self, exec_id: str, number: int) -> None:
         """One that is over is no error: it ended while the request was on its way."""
-        one = self._all.get(exec_id) or self._starting.get(exec_id)
-        if one is not None:
+        one = self._all.get(exec_id)
+        if one is None:
+            return
+        if one.pidfd < 0:
+            one.doomed = number
+            return
+        try:
             signal.pidfd_send_signal(one.pidfd, number)
+        except ProcessLookupError:
+            pass
 
     def resize(self, exec_id: str, *, width: int, height: int) -> None:
         one = self._all.get(exec_id)
@@ -103,19 +93,8 @@ class Execs:
         os.close(one.pidfd)
         if one.console_fd is not None:
             os.close(one.console_fd)
-        self._tell(
+        self._server.tell(
             ExecExited(
                 container_id=one.container_id, exec_id=exec_id, pid=one.pid, status=status, finished_at=time.time_ns()
             )
         )
-
-
-def _stdio(request: ExecStart, opened: ExitStack) -> Stdio:
-    """The daemon's descriptors; where one is missing, /dev/null."""
-    given = (request.stdin_fd, request.stdout_fd, request.stderr_fd)
-    null = -1
-    if None in given:
-        null = open_null()
-        opened.callback(os.close, null)
-    stdin, stdout, stderr = (null if fd is None else fd for fd in given)
-    return Stdio(stdin=stdin, stdout=stdout, stderr=stderr)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 #: Events handled between two looks at epoll; level-triggered, so what is left over comes first the next time.
 _BATCH = 32
+#: Exits kept for workers that have not told us yet whose they are.
+_UNCLAIMED = 1024
 
 Ready = Callable[[int], None]
 Exited = Callable[[int], None]
@@ -37,11 +39,12 @@ class Loop:
             self._epoll.unregister(fd)
 
     def run(self) -> None:
+        poll, callbacks, call = self._epoll.poll, self._callbacks, self.call
         while self._running:
-            for fd, events in self._epoll.poll(maxevents=_BATCH):
-                callback = self._callbacks.get(fd)
+            for fd, events in poll(-1, _BATCH):
+                callback = callbacks.get(fd)
                 if callback is not None:  # an earlier callback of this batch may have removed it
-                    self.call(callback, events)
+                    call(callback, events)
 
     def call(self, callback: Ready, argument: int) -> None:
         try:
@@ -54,62 +57,52 @@ class Loop:
 
 
 class Children:
-    """Reaps every child, ours and those that fell to us as subreaper, and tells who watches.
+    """Reaps every child: ours, our workers', and those that fell to us as subreaper. Tells who watches.
 
-    A child that somebody else will wait for is `reserve`d meanwhile. (While it is a zombie the others have to wait: the
-    kernel shows only the first. It is for moments.)
+    A process made by a worker may be over before we know whose it is; its status waits for `watch` then.
     """
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._watched: dict[int, Exited] = {}
-        self._reserved: set[int] = set()
-        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # The handler itself does nothing: the interpreter has written to the pipe by then.
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.siginterrupt(signal.SIGCHLD, False)
-        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        self._unclaimed: dict[int, int] = {}
+        self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # The launcher's handler does nothing: the interpreter has written to the pipe by then.
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         loop.add(self._wake, self._awake)
 
     def watch(self, pid: int, exited: Exited) -> None:
-        """`exited` gets the wait status. To be called before the loop runs again after the fork."""
-        self._watched[pid] = exited
+        """`exited` gets the wait status: from the loop, or now."""
+        status = self._unclaimed.pop(pid, None)
+        if status is None:
+            self._watched[pid] = exited
+        else:
+            exited(status)
 
-    def forget(self, pid: int) -> None:
-        self._watched.pop(pid, None)
-
-    def reserve(self, pid: int) -> None:
-        self._reserved.add(pid)
-
-    def release(self, pid: int) -> None:
-        """Exits that were held up are told on the next turn of the loop."""
-        self._reserved.discard(pid)
-        try:
-            os.write(self._wake_end, b"\0")
-        except BlockingIOError:  # full: the loop is going to look anyway
-            pass
+    def forget_unclaimed(self) -> None:
+        """No worker is at work: what nobody has claimed is nobody's, and its pid may come again."""
+        self._unclaimed.clear()
 
     def _awake(self, _: int) -> None:
         try:
             os.read(self._wake, 4096)
         except BlockingIOError:
             pass
-        self._reap()
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                if self._reserved and self._next_is_reserved():
-                    return
+        try:
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            exited = self._watched.pop(pid, None)
-            if exited is not None:
-                self._loop.call(exited, status)
+                if pid == 0:
+                    return
+                exited = self._watched.pop(pid, None)
+                if exited is not None:
+                    self._loop.call(exited, status)
+                else:
+                    self._keep(pid, status)
+        except ChildProcessError:
+            return
 
-    def _next_is_reserved(self) -> bool:
-        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return result is not None and result.si_pid in self._reserved
+    def _keep(self, pid: int, status: int) -> None:
+        unclaimed = self._unclaimed
+        unclaimed[pid] = status
+        if len(unclaimed) > _UNCLAIMED:
+            del unclaimed[next(iter(unclaimed))]

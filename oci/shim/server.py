@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from oci.protocol import failures, transport
 from oci.protocol.messages import Message
+from oci.protocol.transport import Outgoing
 from oci.shim.loop import Loop
 
 _QUEUE = 256
@@ -25,17 +26,23 @@ _UCRED = struct.Struct("=iII")
 class Reply:
     """The place for a request's one answer, now or later; it goes nowhere when the daemon that asked has gone."""
 
-    def __init__(self, server: Server, peer: socket.socket, id: int) -> None:
+    __slots__ = ("_peer", "_server", "id")
+
+    def __init__(self, server: Server, peer: socket.socket | None, id: int) -> None:
         self._server = server
         self._peer = peer
-        self._id = id
+        self.id = id
 
     def done(self, answer: Message) -> None:
         """The answer's descriptors are borrowed for the duration of this call."""
-        self._server.reply(self._peer, self._id, answer)
+        self._server.send(self._peer, transport.prepare(self.id, answer))
 
     def fail(self, error: Exception) -> None:
-        self._server.reply_failure(self._peer, self._id, error)
+        self._server.send_failure(self._peer, self.id, error)
+
+    def send(self, data: bytes, fds: tuple[int, ...]) -> None:
+        """A packet that somebody else has made."""
+        self._server.send(self._peer, Outgoing(data, fds))
 
 
 class Server:
@@ -51,14 +58,13 @@ class Server:
         answer: Callable[[Message, Reply], None],
         fault: Callable[[BaseException], None],
     ) -> None:
-        listener.setblocking(False)
         self._loop = loop
         self._listener = listener
         self._answer = answer
         self._fault = fault
         self._peer: socket.socket | None = None
         self._silent: dict[int, socket.socket] = {}
-        self._unsent: deque[transport.Outgoing] = deque()
+        self._unsent: deque[Outgoing] = deque()
         loop.add(listener.fileno(), self._accept)
 
     def serve(self, peer: socket.socket) -> None:
@@ -68,19 +74,39 @@ class Server:
         self._peer = peer
         self._loop.add(peer.fileno(), self._ready)
 
+    def event(self) -> Reply:
+        """Where an event goes: to the daemon that is there when it happens."""
+        return Reply(self, self._peer, 0)
+
     def tell(self, event: Message) -> None:
         if self._peer is not None:
-            self._send(0, event)
+            self.event().done(event)
 
-    def reply(self, peer: socket.socket, id: int, answer: Message) -> None:
-        if peer is self._peer:
-            self._send(id, answer)
-
-    def reply_failure(self, peer: socket.socket, id: int, error: Exception) -> None:
+    def send_failure(self, peer: socket.socket | None, id: int, error: Exception) -> None:
         failure = failures.from_exception(error)
         if not failure.error:
             self._fault(error)
-        self.reply(peer, id, failure)
+        if id:
+            self.send(peer, transport.prepare(id, failure))
+
+    def send(self, peer: socket.socket | None, outgoing: Outgoing) -> None:
+        if peer is None or peer is not self._peer:
+            outgoing.close()
+            return
+        try:
+            if not self._unsent:
+                transport.send(peer, outgoing)
+                outgoing.close()
+                return
+        except BlockingIOError:
+            self._loop.change(peer.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        except OSError:
+            outgoing.close()
+            self._drop()
+            return
+        self._unsent.append(outgoing.keep())
+        if len(self._unsent) > _QUEUE:
+            self._drop()
 
     def _accept(self, _: int) -> None:
         try:
@@ -106,14 +132,12 @@ class Server:
     def _ready(self, events: int) -> None:
         if events & select.EPOLLOUT:
             self._flush()
-        if events & ~select.EPOLLOUT:
-            self._receive()
+        if events & ~select.EPOLLOUT and self._peer is not None:
+            self._receive(self._peer)
 
-    def _receive(self) -> None:
-        if self._peer is None:
-            return
+    def _receive(self, peer: socket.socket) -> None:
         try:
-            packet = transport.receive(self._peer)
+            packet = transport.receive(peer)
         except BlockingIOError:
             return
         except OSError:
@@ -124,32 +148,13 @@ class Server:
         if packet is None:
             self._drop()
             return
-        reply = Reply(self, self._peer, packet.id)
+        reply = Reply(self, peer, packet.id)
         try:
             self._answer(packet.message, reply)
         except Exception as error:
             reply.fail(error)
         finally:
             transport.close_descriptors(packet.message)
-
-    def _send(self, id: int, message: Message) -> None:
-        if self._peer is None:
-            return
-        outgoing = transport.prepare(id, message)
-        try:
-            if not self._unsent:
-                transport.send(self._peer, outgoing)
-                outgoing.close()
-                return
-        except BlockingIOError:
-            self._loop.change(self._peer.fileno(), select.EPOLLIN | select.EPOLLOUT)
-        except OSError:
-            outgoing.close()
-            self._drop()
-            return
-        self._unsent.append(outgoing.keep())
-        if len(self._unsent) > _QUEUE:
-            self._drop()
 
     def _flush(self) -> None:
         while self._unsent and self._peer is not None:

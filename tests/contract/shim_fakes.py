@@ -19,7 +19,7 @@ from oci.handshake.channel import ChildChannel, Kind, pair
 from oci.launcher import listen
 from oci.protocol.messages import ContainerExited
 from oci.shim.become import become
-from oci.shim.run import Config
+from oci.shim.shim import Config
 from oci.spec import Process
 
 
@@ -129,6 +129,7 @@ def fork_shim(directory: Path) -> tuple[int, socket.socket]:
     with theirs, listen(str(directory)) as listener:
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGCHLD, lambda *_: None)
             config = Config(sandbox_id="pod", directory=str(directory), engine=HostEngine(), cgroups=None)
             become(config, listener, theirs, None)
     return pid, ours

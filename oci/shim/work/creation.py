@@ -1,0 +1,90 @@
+"""A container, from its bundle to where its init waits to be started."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from oci.cgroups import CgroupDriver
+from oci.engine import CreateRequest, Launch, Phase
+from oci.errors import SpecError, Unsupported
+from oci.protocol.messages import ContainerCreate, ContainerHandles, SandboxNamespaces
+from oci.shim.engine import Engine
+from oci.shim.work.namespaces import enter
+from oci.shim.work.stdio import Pipes, open_pipes
+from oci.shim.workers import Outcome
+from oci.spec import Spec
+
+
+def create(
+    request: ContainerCreate, namespaces: SandboxNamespaces, engine: Engine, cgroups: CgroupDriver | None
+) -> Outcome:
+    """Raises what the executor raises; its cgroup, when it was made for nothing, is removed."""
+    spec = load_spec(request.bundle)
+    if request.cgroup_path is not None and cgroups is None:
+        raise Unsupported(f"cgroup {request.cgroup_path}", "the launcher found no cgroup file system")
+    with ExitStack() as undo:
+        cgroup = None
+        if request.cgroup_path is not None and cgroups is not None:
+            cgroup = cgroups.create(request.cgroup_path, spec.linux.resources)
+            undo.callback(cgroup.remove)
+        enter(namespaces)
+        terminal = spec.process is not None and spec.process.terminal
+        with ExitStack() as theirs:
+            stdio, pipes = (None, None) if terminal else open_pipes(request.stdin, theirs)
+            launch = engine.launch_container(
+                CreateRequest(
+                    container_id=request.container_id,
+                    spec=spec,
+                    bundle=request.bundle,
+                    rootfs_fd=request.rootfs_fd,
+                    mount_fds=_mount_fds(request),
+                    stdio=stdio,
+                    cgroup=cgroup,
+                    seccomp_program=None if request.seccomp_fd is None else read_program(request.seccomp_fd),
+                )
+            )
+        launch.run_until(Phase.WAITING)
+        undo.pop_all()
+    return _outcome(request, launch, pipes)
+
+
+def load_spec(bundle: str) -> Spec:
+    return Spec.from_json(load_document(bundle))
+
+
+def load_document(bundle: str) -> object:
+    path = f"{bundle}/config.json"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SpecError("", f"{path}: {error}") from None
+
+
+def read_program(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None) -> Outcome:
+    fds = {"pidfd": launch.pidfd, "channel": launch.channel.detach()}
+    if pipes is not None:
+        fds |= {"stdout_fd": pipes.stdout, "stderr_fd": pipes.stderr}
+        if pipes.stdin is not None:
+            fds["stdin_fd"] = pipes.stdin
+    if launch.console_fd is not None:
+        os.set_blocking(launch.console_fd, False)
+        fds["console_fd"] = launch.console_fd
+    if request.seccomp_fd is not None:
+        fds["seccomp_fd"] = request.seccomp_fd
+    answer = ContainerHandles(pid=launch.pid, **{name: fd for name, fd in fds.items() if name != "channel"})
+    return Outcome(answer=answer, record=(launch.pid,), fds=fds)
+
+
+def _mount_fds(request: ContainerCreate) -> Mapping[int, int]:
+    if len(request.mount_indexes) != len(request.mount_fds):
+        raise SpecError("mounts", f"{len(request.mount_fds)} descriptors for {len(request.mount_indexes)} mounts")
+    return dict(zip(request.mount_indexes, request.mount_fds, strict=True))

@@ -1,0 +1,25 @@
+"""Everything that is known, for a daemon that has just come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oci.protocol.messages import ExecState, SandboxNamespaces, ShimState
+from oci.shim.container import Container
+from oci.shim.workers import Outcome
+
+
+def describe(
+    sandbox_id: str,
+    pid: int,
+    namespaces: SandboxNamespaces,
+    containers: Sequence[Container],
+    execs: tuple[ExecState, ...],
+) -> Outcome:
+    held = {name: getattr(namespaces, name) for name in (*SandboxNamespaces.FDS, "init_pid")}
+    known = tuple(container.describe() for container in containers)
+    return Outcome(answer=ShimState(sandbox_id=sandbox_id, pid=pid, containers=known, execs=execs, **held))
+
+
+def handles(container: Container) -> Outcome:
+    return Outcome(answer=container.handles())

@@ -1,0 +1,51 @@
+"""The end of a container: its exit on record, and what is left of it removed."""
+
+from __future__ import annotations
+
+import signal
+
+from oci.cgroups import CgroupDriver
+from oci.errors import CgroupError
+from oci.protocol.messages import ContainerExited, Done
+from oci.shim import records
+from oci.shim.container import Container
+from oci.shim.workers import Outcome
+
+
+def record_exit(
+    container: Container, status: int, finished_at: int, directory: str, cgroups: CgroupDriver | None
+) -> Outcome:
+    """The record is on disk when the event can be told."""
+    event = ContainerExited(
+        container_id=container.id,
+        pid=container.pid,
+        status=status,
+        finished_at=finished_at,
+        oom_kills=_oom_kills(container, cgroups),
+    )
+    records.write(directory, event)
+    return Outcome(answer=event, record=(event.oom_kills,))
+
+
+def remove(container: Container, directory: str, cgroups: CgroupDriver | None) -> Outcome:
+    if container.cgroup_path is not None and cgroups is not None:
+        cgroup = cgroups.open(container.cgroup_path)
+        cgroup.kill(signal.SIGKILL)
+        cgroup.remove()
+    records.remove(directory, container.id)
+    return Outcome(answer=Done())
+
+
+def kill_all(container: Container, number: int, cgroups: CgroupDriver | None) -> Outcome:
+    if container.cgroup_path is not None and cgroups is not None:
+        cgroups.open(container.cgroup_path).kill(number)
+    return Outcome(answer=Done())
+
+
+def _oom_kills(container: Container, cgroups: CgroupDriver | None) -> int:
+    if container.cgroup_path is None or cgroups is None:
+        return 0
+    try:
+        return cgroups.open(container.cgroup_path).oom_kills()
+    except CgroupError:  # removed under us: nothing can be known, and the exit must be told all the same
+        return 0

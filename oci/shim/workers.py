@@ -1,0 +1,144 @@
+"""Workers: a fork of the shim for one request. Knows how they come and go, not what they do.
+
+    shim                                 worker
+    spawn(work, finished) ── fork ─────► work() -> Outcome
+                                         children it made are on their way or waiting
+    finished(outcome, fds) ◄── one packet: reply, record, descriptors
+    the children are ours now ◄───────── exit
+
+A worker that dies without a word has its request answered with a failure. It may block for as long as it likes: the
+shim goes on, and can kill it.
+"""
+
+from __future__ import annotations
+
+import array
+import marshal
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from oci.protocol import failures, transport
+from oci.protocol.failures import Failure, PeerFault
+from oci.protocol.messages import Message
+from oci.shim.loop import Children, Loop
+from oci.shim.server import Reply
+
+_PACKET: Final = 64 << 10
+_ANCILLARY: Final = socket.CMSG_SPACE(253 * 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`answer` goes to the daemon. `record` is plain values for the shim's books, `fds` descriptors by name."""
+
+    answer: Message
+    record: tuple[Any, ...] = ()
+    fds: dict[str, int] = field(default_factory=dict)
+
+
+Work = Callable[[], Outcome]
+#: Gets the record (None: the work failed) and the named descriptors; those it does not take are closed afterwards.
+Finished = Callable[[tuple[Any, ...] | None, dict[str, int]], None]
+
+
+class Workers:
+    def __init__(self, loop: Loop, children: Children, fault: Callable[[BaseException], None]) -> None:
+        self._loop = loop
+        self._children = children
+        self._fault = fault
+        self._active = 0
+
+    def spawn(self, reply: Reply, work: Work, finished: Finished) -> int:
+        """The worker's pid; OSError when fork fails. `finished` is called from the loop, right after the answer went."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            ours.close()
+            self._be_worker(theirs, reply.id, work)
+        theirs.close()
+        self._active += 1
+        self._children.watch(pid, _nothing)
+        self._loop.add(ours.fileno(), lambda _: self._heard(ours, reply, finished))
+        return pid
+
+    def _heard(self, ours: socket.socket, reply: Reply, finished: Finished) -> None:
+        self._loop.remove(ours.fileno())
+        try:
+            data, control, _, _ = ours.recvmsg(_PACKET, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        finally:
+            ours.close()
+        fds = array.array("i")
+        for _level, _kind, content in control:
+            fds.frombytes(content)
+        if not data:
+            finished(None, {})
+            self._over()
+            reply.fail(PeerFault("WorkerDied", "the process that served the request was killed"))
+            return
+        answer, count, places, record = marshal.loads(data)
+        named = {name: fds[place] for name, place in places.items()}
+        try:
+            if answer:
+                reply.send(answer, tuple(fds[:count]))
+            finished(record, named)
+        finally:
+            taken = {fds[place] for name, place in places.items() if name not in named}
+            for fd in fds:
+                if fd not in taken:
+                    os.close(fd)
+            self._over()
+
+    def _over(self) -> None:
+        self._active -= 1
+        if self._active == 0:
+            self._children.forget_unclaimed()
+
+    def _be_worker(self, theirs: socket.socket, id: int, work: Work) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            transport.send(theirs, _packet(id, self._perform(work)))
+            os._exit(0)
+        except Exception as error:
+            self._fault(error)
+        finally:
+            os._exit(1)
+
+    def _perform(self, work: Work) -> Outcome | Failure:
+        try:
+            return work()
+        except Exception as error:
+            failure = failures.from_exception(error)
+            if not failure.error:
+                self._fault(error)
+            return failure
+
+
+def _packet(id: int, result: Outcome | Failure) -> transport.Outgoing:
+    """The answer ready to be sent, where the named descriptors stand among all, and the record."""
+    failed = isinstance(result, Failure)
+    outgoing = transport.prepare(id, result if isinstance(result, Failure) else result.answer)
+    fds = list(outgoing.fds)
+    places = {}
+    record = None
+    if isinstance(result, Outcome):
+        record = result.record
+        for name, fd in result.fds.items():
+            if fd not in fds:
+                fds.append(fd)
+            places[name] = fds.index(fd)
+    # An event that could not be made (id 0) is no answer to anybody.
+    answer = b"" if failed and id == 0 else outgoing.data
+    return transport.Outgoing(marshal.dumps((answer, len(outgoing.fds), places, record)), tuple(fds))
+
+
+def _nothing(_: int) -> None:
+    pass
