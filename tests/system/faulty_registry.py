@@ -22,11 +22,13 @@ import hashlib
 import json
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Final
+
+from deploy.image import Platform
 
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG: Final = "application/vnd.oci.image.config.v1+json"
@@ -121,21 +123,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _content() -> tuple[dict[str, bytes], dict[str, bytes]]:
     """All blobs by digest, and each repository's manifest."""
-    plain = _archive("etc/greeting", b"hello\n" * 20_000)
-    layers: Mapping[str, tuple[bytes, str]] = {
-        "good": (gzip.compress(plain, mtime=0), _digest(plain)),
-        "corrupt": (b"this is no gzip stream " * 500, _digest(plain)),
-        "climbs": (gzip.compress(_archive("../../escaped", b"x"), mtime=0), _digest(_archive("../../escaped", b"x"))),
-        "diff-id": (gzip.compress(plain, mtime=0), "sha256:" + "a" * 64),
-    }
     blobs: dict[str, bytes] = {}
     manifests: dict[str, bytes] = {"garbage": b"<html>maintenance</html>"}
     for name in ("good", "wrong-digest", "corrupt", "truncated", "short", "climbs", "diff-id", "hangs"):
-        blob, diff_id = layers.get(name, layers["good"])
-        # A byte after the stream's end makes the layers of all repositories differ, so that none is found by another's.
+        blob, diff_id = _layer(name)
         config = json.dumps(
             {
-                "architecture": _architecture(),
+                "architecture": Platform.here().architecture,
                 "os": "linux",
                 "config": {"Labels": {"fault": name}},
                 "rootfs": {"type": "layers", "diff_ids": [diff_id]},
@@ -154,10 +148,14 @@ def _content() -> tuple[dict[str, bytes], dict[str, bytes]]:
     return blobs, manifests
 
 
-def _architecture() -> str:
-    from deploy.image import Platform
-
-    return Platform.here().architecture
+def _layer(name: str) -> tuple[bytes, str]:
+    """The blob and its diff id. Every repository has content of its own, so that none finds another's layer."""
+    words = hashlib.sha512(name.encode()).hexdigest()
+    plain = _archive("../../escaped" if name == "climbs" else "etc/greeting", f"{words}\n".encode() * 2000)
+    if name == "corrupt":
+        return b"this is no gzip stream " * 500, _digest(plain)
+    diff_id = "sha256:" + "a" * 64 if name == "diff-id" else _digest(plain)
+    return gzip.compress(plain, mtime=0), diff_id
 
 
 def _archive(name: str, content: bytes) -> bytes:

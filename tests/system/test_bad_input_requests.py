@@ -9,7 +9,7 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
-from tests.system.pods import Pods, refused
+from tests.system.pods import Pod, Pods, refused
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -97,8 +97,12 @@ def test_a_user_that_the_image_does_not_have(pods: Pods) -> None:
     pod = pods.run()
     wrong = pb.LinuxContainerSecurityContext(run_as_username="nobody-of-that-name")
     with pytest.raises(grpc.RpcError, match="nobody-of-that-name"):
-        container = pods.create(pod, "true", security=wrong)
-        pods.client.start(container.id)
+        create_and_start(pods, pod, security=wrong)
+
+
+def create_and_start(pods: Pods, pod: Pod, **settings: object) -> None:
+    """For what may be refused by either call."""
+    pods.client.start(pods.create(pod, "true", **settings).id)  # type: ignore[arg-type]
 
 
 def test_a_capability_that_there_is_none_of(pods: Pods) -> None:
@@ -118,8 +122,7 @@ def test_a_mount_source_that_is_not_there(pods: Pods) -> None:
     """Volume paths are looked at by the container's init, so the error may come with the start."""
     pod = pods.run()
     with pytest.raises(grpc.RpcError) as caught:
-        container = pods.create(pod, "true", mounts=[pb.Mount(container_path="/x", host_path="/no/such/source")])
-        pods.client.start(container.id)
+        create_and_start(pods, pod, mounts=[pb.Mount(container_path="/x", host_path="/no/such/source")])
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is INVALID
     assert "/no/such/source" in (caught.value.details() or "")
@@ -142,7 +145,7 @@ def test_an_ambiguous_prefix_is_said_to_be_one(pods: Pods) -> None:
         pod = pods.run(pods.config(host_network=True))
         by_first.setdefault(pod.id[0], []).append(pod.id)
     prefix = next(first for first, ids in by_first.items() if len(ids) > 1)
-    with pytest.raises(grpc.RpcError, match="ambiguous|more than one|several"):
+    with pytest.raises(grpc.RpcError, match=r"ambiguous|more than one|several"):
         pods.client.pod_status(prefix)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
 import pytest
 
@@ -151,5 +150,5 @@ def test_files_of_a_layer_are_all_there(pods: Pods, registry: RunningRegistry) -
 def test_the_mountpoint_of_images_is_told(client: Client, shared: Daemon) -> None:
     answer = client.images.ImageFsInfo(pb.ImageFsInfoRequest())
     (filesystem,) = answer.image_filesystems
-    assert cast(str, filesystem.fs_id.mountpoint).startswith(str(shared.root))
+    assert filesystem.fs_id.mountpoint.startswith(str(shared.root))
     assert filesystem.timestamp > 0

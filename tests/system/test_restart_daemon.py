@@ -1,4 +1,4 @@
-"""SIGKILL to the daemon, the launcher, a shim: containers run on, nothing is forgotten, exit codes are the real ones."""
+"""SIGKILL to the daemon, the launcher, a shim: containers run on, nothing is forgotten, exit codes are real."""
 
 from __future__ import annotations
 
