@@ -403,6 +403,12 @@ def filesystem_type(fd: int) -> int:
     return int(buffer[0])
 
 
+def syncfs(fd: int) -> None:
+    """Write back the file system that `fd` lies on, and wait for it."""
+    if _c.syncfs(fd) < 0:
+        raise _fail("syncfs", f"fd {fd}")
+
+
 # --- watching files -----------------------------------------------------------------------------------------------
 
 # sys/inotify.h

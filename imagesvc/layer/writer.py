@@ -1,0 +1,65 @@
+"""What both forms of a layer have in common: fed with the tar, they end as facts about what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from imagesvc.layer.tree import LayerTree, Node
+
+
+class LayerForm(Enum):
+    EROFS = "erofs"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFacts:
+    """`size` in bytes and `inodes` as they weigh on the host's file system; `implied` are paths of directories that the
+    layer has but does not describe ("" for its root); `opaque_root` hides all lower layers."""
+
+    size: int
+    inodes: int
+    implied: tuple[bytes, ...]
+    whiteouts: bool
+    opaque_root: bool
+
+
+class LayerWriter(Protocol):
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the tar. Raises CorruptLayer, OSError."""
+
+    def finish(self) -> LayerFacts:
+        """The tar is complete: writes the rest and makes it durable. Raises CorruptLayer, OSError."""
+
+    def close(self) -> None:
+        """Releases descriptors; what was written stays for the caller to rename or remove."""
+
+
+def facts(tree: LayerTree, *, size: int, inodes: int) -> LayerFacts:
+    implied: list[bytes] = []
+    whiteouts = tree.root.opaque
+    pending: list[tuple[Node, bytes]] = [(tree.root, b"")]
+    while pending:
+        node, path = pending.pop()
+        if node.implied:
+            implied.append(path)
+        for name, child in _items(node):
+            if child.children is not None:
+                whiteouts = whiteouts or child.opaque
+                pending.append((child, path + b"/" + name if path else name))
+            elif child.is_whiteout:
+                whiteouts = True
+    return LayerFacts(
+        size=size,
+        inodes=inodes,
+        implied=tuple(sorted(implied)),
+        whiteouts=whiteouts,
+        opaque_root=tree.root.opaque,
+    )
+
+
+def _items(node: Node) -> Iterable[tuple[bytes, Node]]:
+    return (node.children or {}).items()
