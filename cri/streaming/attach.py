@@ -95,8 +95,9 @@ async def _until_over(attachment: Attachment, sources: list[DescriptorSource], i
         if all(source.ended.is_set() for source in sources) and any(source.was_paused for source in sources):
             await asyncio.wait((exited,), timeout=QUIET_S)
             return not exited.done()
-        for source in sources:
-            await source.drained(QUIET_S)
+        if not exited.done():
+            return False  # detached: whatever the container writes now is not for this client any more
+        await asyncio.gather(*(source.drained(QUIET_S) for source in sources))
         return False
     finally:
         for wait in waits:

@@ -76,8 +76,7 @@ async def _with_pipes(runtime: Runtime, ticket: ExecTicket, client: CommandClien
 
 async def _finish(process: Process, *sources: DescriptorSource) -> int:
     code = await process.wait()
-    for source in sources:
-        await source.drained(QUIET_S)
+    await asyncio.gather(*(source.drained(QUIET_S) for source in sources))
     return code
 
 

@@ -7,6 +7,8 @@ been in a pod must never serve the daemon again.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 
@@ -17,14 +19,16 @@ _ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 async def connect_localhost(network_fd: int | None, port: int) -> socket.socket:
     """A connection to `port` at localhost of a network namespace (None: our own), IPv4 first. Raises OSError."""
-    refused: list[OSError] = []
+    refused: list[int] = []
     for family, address in _ADDRESSES:
         try:
             return await _connect(network_fd, family, address, port)
         except OSError as error:
-            refused.append(error)
-    reasons = "; ".join(f"{address}: {error.strerror}" for (_, address), error in zip(_ADDRESSES, refused, strict=True))
-    raise OSError(refused[0].errno, f"nothing accepts connections at port {port} of the pod's localhost ({reasons})")
+            refused.append(error.errno or errno.EIO)
+    reasons = "; ".join(
+        f"{address}: {os.strerror(code)}" for (_, address), code in zip(_ADDRESSES, refused, strict=True)
+    )
+    raise OSError(refused[0], f"nothing accepts connections at port {port} of the pod's localhost ({reasons})")
 
 
 async def _connect(network_fd: int | None, family: socket.AddressFamily, address: str, port: int) -> socket.socket:

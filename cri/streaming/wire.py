@@ -22,7 +22,8 @@ _log: Final = logging.getLogger(__name__)
 LINGER_S: Final = 5.0
 #: How often a paused wire looks whether the client is still there.
 _LOOK_S: Final = 1.0
-_KEEPALIVE_IDLE_S: Final = 60
+#: A peer that answers no probe for a minute is gone.
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
 _WRITE_BUFFER: Final = 256 << 10
 
 
@@ -88,7 +89,8 @@ class Wire(asyncio.Protocol):
         transport.set_write_buffer_limits(_WRITE_BUFFER)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+        for option, value in _KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._idle = self._loop.call_later(self._idle_timeout, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
