@@ -21,11 +21,11 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "base", "common"
 REGISTRY_HOSTS = re.compile(
     r"pypi\.org|pythonhosted\.org|deb\.debian\.org|proxy\.golang\.org|crates\.io|registry\.npmjs\.org|repo1?\.maven"
 )
-# Directories that only this machine has: where the checkout lies, and what is beside it; an interpreter that is not the
-# system's. They are looked up rather than listed, so that the test itself names none.
-MACHINE_PATHS = sorted(
-    {str(path) for path in (ROOT, ROOT.parent, Path(sys.base_prefix)) if len(path.parts) > 1 and path.parts[1] != "usr"}
-)
+# Directories that only this machine has: where the checkout lies, an interpreter that is not the system's. They are
+# looked up rather than listed, so that the test itself names none.
+MACHINE_PATHS = [
+    str(path) for path in (ROOT, Path(sys.base_prefix)) if len(path.parts) > 2 or path.parts[1:] != ("usr",)
+]
 
 TEXT = {".py", ".pyi", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".proto", ".json", ".cfg", ".c", ".service", ""}
 
