@@ -1,16 +1,16 @@
 """The launcher: a small process with everything imported that forks the shims. Owns no pod and no policy.
 
 Started by the daemon as a fresh interpreter with one end of a SEQPACKET socket pair as descriptor 3; it ends when the
-daemon's end closes. Its shims do not. It becomes the reaper of what a dying shim leaves behind, so that nothing
-stays a zombie while the daemon hands the pod to another shim.
+daemon's end closes. Its shims do not. It is the reaper of what a dying shim leaves behind, so that nothing stays a
+zombie while the daemon hands the pod to another shim.
 
 What makes a fork cheap and its memory shared: few modules, all of them imported before; no garbage collection that
-would write to every object (`gc.freeze`, `gc.disable`); one thread.
+would write to every object (`gc.freeze`, `gc.disable`); one thread; and between two forks next to nothing is done.
 """
 
 from __future__ import annotations
 
-import errno
+import array
 import gc
 import os
 import select
@@ -24,10 +24,8 @@ from oci import cgroups, syscalls
 from oci.engine import Engine
 from oci.engine.equipment import Equipment
 from oci.errors import OciError
-from oci.protocol import failures, transport
-from oci.protocol.messages import ForkShim, Hello, LauncherReady, Message, ShimForked
-from oci.shim.become import BACKLOG, become
-from oci.shim.shim import SOCKET_NAME, Config
+from oci.protocol import forking
+from oci.shim.become import become
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
@@ -64,56 +62,37 @@ class Launcher:
         gc.collect()
         gc.freeze()
         gc.disable()
+        self._daemon.send(forking.pack_ready(self._problems))
         poll = select.poll()
         poll.register(self._daemon, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         while True:
-            ready = dict(poll.poll())
-            if self._wake in ready:
-                self._reap()
-            if self._daemon.fileno() in ready and not self._serve():
-                return
+            for fd, _ in poll.poll():
+                if fd == self._wake:
+                    self._reap()
+                elif not self._serve():
+                    return
 
     def _serve(self) -> bool:
         """One request; False when the daemon is gone."""
-        packet = transport.receive(self._daemon)
-        if packet is None:
+        data, control, _, _ = self._daemon.recvmsg(forking.LIMIT, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
+        if not data:
             return False
-        answer: Message
+        fds = array.array("i")
+        for _level, _kind, content in control:
+            fds.frombytes(content)
         try:
-            answer = self._answer(packet.message)
-        except Exception as error:
-            answer = failures.from_exception(error)
-        transport.close_descriptors(packet.message)
-        transport.send(self._daemon, transport.prepare(packet.id, answer))
-        transport.close_descriptors(answer)
+            pid = os.fork()
+        except OSError as error:
+            pid = -(error.errno or 1)
+        if pid == 0:
+            listener, peer = fds
+            keep = self._equipment.proc
+            become(forking.unpack_request(data), self._engine, self._cgroups, listener, peer, keep)
+        for fd in fds:
+            os.close(fd)
+        self._daemon.send(forking.pack_answer(pid))
         return True
-
-    def _answer(self, request: Message) -> Message:
-        if isinstance(request, ForkShim):
-            return self._fork(request)
-        if isinstance(request, Hello):
-            return LauncherReady(pid=os.getpid(), problems=tuple(self._problems))
-        raise failures.ProtocolError(f"{request.KIND} is not a request to the launcher")
-
-    def _fork(self, request: ForkShim) -> ShimForked:
-        config = Config(
-            sandbox_id=request.sandbox_id,
-            directory=request.directory,
-            engine=self._engine,
-            cgroups=self._cgroups,
-            keep_fds=(self._equipment.proc,),
-        )
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, listen(request.directory) as listener:
-            try:
-                pid, pidfd = syscalls.clone3(0)
-            except OSError:
-                ours.close()
-                raise
-            if pid == 0:
-                become(config, listener, theirs, request.oom_score_adj)
-        return ShimForked(pid=pid, pidfd=pidfd, connection_fd=ours.detach())
 
     def _detect_cgroups(self) -> cgroups.CgroupDriver | None:
         try:
@@ -136,40 +115,6 @@ class Launcher:
                 pass
         except (BlockingIOError, ChildProcessError):
             pass
-
-
-def listen(directory: str) -> socket.socket:
-    """The shim's socket, 0600. A dead one that lies there is replaced, a living one is an error (EADDRINUSE)."""
-    parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        # Through the directory's descriptor: sun_path holds 107 bytes, the directory's name may be longer.
-        path = f"/proc/self/fd/{parent}/{SOCKET_NAME}"
-        _clear(path)
-        umask = os.umask(0o177)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(umask)
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    finally:
-        os.close(parent)
-    return sock
-
-
-def _clear(path: str) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        try:
-            probe.connect(path)
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-    raise OSError(errno.EADDRINUSE, "a shim listens there already", path)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cri.shims.connection import Connection, ShimGone
+from cri.shims.connection import ShimGone
 from cri.shims.process import LauncherProcess
 from cri.shims.shim import Shim
-from oci.protocol.messages import AdoptContainer, AdoptSandbox, ForkShim, Hello, LauncherReady, Message, ShimForked
+from oci.protocol.forking import ForkShim
+from oci.protocol.messages import AdoptContainer, AdoptSandbox
 from oci.protocol.transport import close_descriptors
+from oci.shim import address
 
 _log = logging.getLogger(__name__)
 
-_PEER = "launcher"
 # Between a launcher's death and the next start, when it keeps dying.
 _PAUSE_SECONDS = 1.0
 
@@ -41,7 +40,6 @@ class Launcher:
         self._cgroup = cgroup
         self._oom_score_adj = oom_score_adj
         self._process: LauncherProcess | None = None
-        self._connection: Connection | None = None
         self._starting = asyncio.Lock()
         self._restart: asyncio.Task[None] | None = None
         self._closed = False
@@ -52,26 +50,29 @@ class Launcher:
 
     async def start(self) -> None:
         """Returns once the launcher has imported everything and is ready. Raises OSError and `ShimGone`."""
-        await self._connected()
+        await self._running()
 
     async def fork_shim(self, sandbox_id: str, directory: str, adopt: AdoptState | None = None) -> Shim:
-        """A new shim, connected, that serves `directory`/shim.sock; with `adopt` it has taken over a running pod."""
+        """A new shim, connected, that serves `directory`/shim.sock; with `adopt` it has taken over a running pod.
+
+        `directory` exists and is 0700. Raises OSError, EADDRINUSE when a living shim serves that directory.
+        """
         request = ForkShim(sandbox_id=sandbox_id, directory=directory, oom_score_adj=self._oom_score_adj)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            forked = await (await self._connected()).request(request, ShimForked)
-        except ShimGone:  # it died under the request: a second one gets a chance
-            forked = await (await self._connected()).request(request, ShimForked)
-        shim = Shim(sandbox_id, forked.pid, socket.socket(fileno=forked.connection_fd))
-        try:
-            if adopt is not None:
-                await _adopt(shim, adopt)
+            with theirs, address.listen(directory) as listener:
+                pid = await self._fork(request, listener, theirs)
+            shim = Shim(sandbox_id, pid, ours)
         except BaseException:
-            # Half a shim would watch half a pod: the next attempt starts anew with the daemon's descriptors.
-            shim.disconnect()
-            signal.pidfd_send_signal(forked.pidfd, signal.SIGKILL)
+            ours.close()
             raise
-        finally:
-            os.close(forked.pidfd)
+        if adopt is not None:
+            try:
+                await _adopt(shim, adopt)
+            except BaseException:
+                # Half a shim would watch half a pod: the next attempt starts anew with the daemon's descriptors.
+                shim.kill_shim()
+                raise
         return shim
 
     async def close(self) -> None:
@@ -80,36 +81,41 @@ class Launcher:
         if self._restart is not None:
             self._restart.cancel()
         async with self._starting:
-            if self._connection is not None:
-                self._connection.close()
-            if self._process is not None:
-                try:
-                    await asyncio.wait_for(self._process.wait(), 2.0)
-                except TimeoutError:
-                    self._process.kill()
-                    await self._process.wait()
-
-    async def _connected(self) -> Connection:
-        async with self._starting:
-            if self._connection is not None and self._connection.is_open:
-                return self._connection
-            if self._closed:
-                raise ShimGone(_PEER, "is closed")
-            self._process = LauncherProcess(cgroup=self._cgroup)
-            connection = Connection(_PEER, self._process.socket, on_event=_unexpected, on_lost=self._lost)
+            if self._process is None:
+                return
+            self._process.close()
             try:
-                ready = await connection.request(Hello(), LauncherReady)
-            except BaseException:
-                connection.close()
+                await asyncio.wait_for(self._process.wait(), 2.0)
+            except TimeoutError:
                 self._process.kill()
-                raise
-            for problem in ready.problems:
-                _log.warning("launcher: %s", problem)
-            self._connection = connection
-            return connection
+                await self._process.wait()
 
-    def _lost(self) -> None:
-        if not self._closed and self._connection is not None and self._restart is None:
+    async def _fork(self, request: ForkShim, listener: socket.socket, peer: socket.socket) -> int:
+        try:
+            return await (await self._running()).fork(request, listener, peer)
+        except ShimGone:  # it died under the request: a second one gets a chance
+            return await (await self._running()).fork(request, listener, peer)
+
+    async def _running(self) -> LauncherProcess:
+        async with self._starting:
+            if self._process is not None and self._process.is_alive:
+                return self._process
+            if self._closed:
+                raise ShimGone("launcher", "is closed")
+            process = LauncherProcess(cgroup=self._cgroup, on_exit=self._exited)
+            try:
+                problems = await process.ready()
+            except BaseException:
+                process.close()
+                process.kill()
+                raise
+            for problem in problems:
+                _log.warning("launcher: %s", problem)
+            self._process = process
+            return process
+
+    def _exited(self) -> None:
+        if not self._closed and self._process is not None and self._restart is None:
             self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
     async def _start_again(self) -> None:
@@ -117,7 +123,7 @@ class Launcher:
             while not self._closed:
                 _log.warning("launcher died, starting another")
                 try:
-                    await self._connected()
+                    await self._running()
                     return
                 except (OSError, ShimGone) as error:
                     _log.error("launcher cannot be started: %s", error)
@@ -130,8 +136,3 @@ async def _adopt(shim: Shim, adopt: AdoptState) -> None:
     close_descriptors(await shim.adopt_sandbox(adopt.sandbox))
     for container in adopt.containers:
         close_descriptors(await shim.adopt_container(container))
-
-
-def _unexpected(message: Message) -> None:
-    _log.error("launcher sent an event: %s", message.KIND)
-    close_descriptors(message)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -44,8 +44,7 @@ from oci.protocol.messages import (
     Start,
 )
 from oci.protocol.transport import close_descriptors
-
-SOCKET_NAME = "shim.sock"
+from oci.shim import address
 
 
 class Shim:
@@ -64,14 +63,14 @@ class Shim:
     @classmethod
     async def connect(cls, sandbox_id: str, directory: str) -> Shim:
         """The running shim whose socket is in `directory`. Raises `ShimGone` when no process listens there."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        peer = f"shim of sandbox {sandbox_id[:13]}"
         try:
-            _connect(sock, sandbox_id, directory)
-            shim = cls(sandbox_id, _peer_pid(sock), sock)
-        except BaseException:
-            sock.close()
-            raise
-        return shim
+            sock = address.connect(directory)
+        except ConnectionRefusedError:
+            raise ShimGone(peer, f"nothing listens in {directory}") from None
+        except FileNotFoundError:
+            raise ShimGone(peer, f"{directory} holds no socket") from None
+        return cls(sandbox_id, _peer_pid(sock), sock)
 
     @property
     def is_alive(self) -> bool:
@@ -105,6 +104,14 @@ class Shim:
         self._connection.close()
         self._end_execs()
 
+    def kill_shim(self) -> None:
+        """A shim that failed to take over a pod: its end harms no container."""
+        self.disconnect()
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
     async def adopt_sandbox(self, sandbox: AdoptSandbox) -> SandboxNamespaces:
         return await self._connection.request(sandbox, SandboxNamespaces)
 
@@ -122,9 +129,9 @@ class Shim:
     async def start(self, container_id: str) -> None:
         await self._connection.request(Start(container_id=container_id), Done)
 
-    async def kill(self, container_id: str, signal: int, *, all: bool = False) -> None:
+    async def kill(self, container_id: str, number: int, *, all: bool = False) -> None:
         """Signal the init, or every process of the container's cgroup. An exited container is not an error."""
-        await self._connection.request(Kill(container_id=container_id, signal=signal, all=all), Done)
+        await self._connection.request(Kill(container_id=container_id, signal=number, all=all), Done)
 
     async def delete(self, container_id: str) -> None:
         """`StateError` while the init is alive; an unknown container is not an error."""
@@ -160,8 +167,8 @@ class Shim:
         handle.started(started)
         return handle
 
-    async def kill_exec(self, container_id: str, exec_id: str, signal: int) -> None:
-        await self._connection.request(Kill(container_id=container_id, exec_id=exec_id, signal=signal), Done)
+    async def kill_exec(self, container_id: str, exec_id: str, number: int) -> None:
+        await self._connection.request(Kill(container_id=container_id, exec_id=exec_id, signal=number), Done)
 
     def _kill_unheard(self, start: ExecStart) -> None:
         self._execs.pop(start.exec_id, None)
@@ -190,23 +197,6 @@ class Shim:
         execs, self._execs = self._execs, {}
         for handle in execs.values():
             handle.shim_lost()
-
-
-def _connect(sock: socket.socket, sandbox_id: str, directory: str) -> None:
-    # Through the directory's descriptor: sun_path holds 107 bytes, a root directory may be longer.
-    peer = f"shim of sandbox {sandbox_id[:13]}"
-    try:
-        parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise ShimGone(peer, f"{directory} does not exist") from None
-    try:
-        sock.connect(f"/proc/self/fd/{parent}/{SOCKET_NAME}")
-    except OSError as error:
-        if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
-            raise ShimGone(peer, f"nothing listens at {directory}/{SOCKET_NAME}") from None
-        raise OSError(error.errno, error.strerror, f"{directory}/{SOCKET_NAME}") from None
-    finally:
-        os.close(parent)
 
 
 def _peer_pid(sock: socket.socket) -> int:

@@ -1,11 +1,9 @@
-"""What the daemon, the launcher and the shims say to each other: one frozen value per message. Pure.
+"""What the daemon and the shims say to each other: one frozen value per message. Pure.
 
 A message is a dataclass with a `KIND` (its name on the wire) and `FDS`: the names of its fields that hold descriptors
 (an int, or a tuple of ints). `oci.protocol.packet` turns it into JSON with the descriptors beside it and back; the
 field types are checked by `oci.spec.codec`, so they are written in the words that module knows.
 
-    daemon -> launcher   Hello                             -> LauncherReady
-                         ForkShim                          -> ShimForked
     daemon -> shim       Hello                             -> ShimState
                          SandboxSetup | AdoptSandbox       -> SandboxNamespaces
                          ContainerCreate | AdoptContainer  -> ContainerHandles
@@ -42,41 +40,6 @@ def exit_code(status: int) -> int:
     """The exit code of a wait status; 128 + N for a process killed by signal N."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
-
-
-# --- launcher ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LauncherReady:
-    """`problems` are worth a warning and stop nothing: a cgroup that could not be joined, an executable not sealed."""
-
-    KIND: ClassVar[str] = "launcher_ready"
-    FDS: ClassVar[tuple[str, ...]] = ()
-    pid: int
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkShim:
-    """`directory` exists, is 0700, and will hold shim.sock and the exit records."""
-
-    KIND: ClassVar[str] = "fork_shim"
-    FDS: ClassVar[tuple[str, ...]] = ()
-    sandbox_id: str
-    directory: str
-    oom_score_adj: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShimForked:
-    """`connection_fd` is a SEQPACKET socket whose other end the new shim already serves."""
-
-    KIND: ClassVar[str] = "shim_forked"
-    FDS: ClassVar[tuple[str, ...]] = ("pidfd", "connection_fd")
-    pid: int
-    pidfd: int
-    connection_fd: int
 
 
 # --- sandbox -----------------------------------------------------------------------------------------------------
@@ -421,7 +384,7 @@ class ShimState:
 
 
 MESSAGES: Final[tuple[type[Message], ...]] = (
-    LauncherReady, ForkShim, ShimForked, Hello, SandboxSetup, SandboxNamespaces, AdoptSandbox, Shutdown,
+    Hello, SandboxSetup, SandboxNamespaces, AdoptSandbox, Shutdown,
     ContainerCreate, ContainerHandles, AdoptContainer, Handles, Start, Kill, Delete, ReopenLog, Resize, CloseStdin,
     Attach, ExecStart, ExecStarted, Done, ContainerExited, ExecExited, InitExited, ShimState,
 )  # fmt: skip

@@ -10,34 +10,45 @@ import socket
 from typing import NoReturn
 
 from oci import syscalls
+from oci.cgroups import CgroupDriver
+from oci.protocol.forking import ForkShim
+from oci.shim.address import BACKLOG
+from oci.shim.engine import Engine
 from oci.shim.shim import Config, Shim
 
 NAME = "coracle-shim"
-BACKLOG = 8
 
 
-def become(config: Config, listener: socket.socket, peer: socket.socket, oom_score_adj: int | None) -> NoReturn:
-    """Never returns: the process ends with the shim. The signals' dispositions are the launcher's."""
+def become(
+    request: ForkShim, engine: Engine, cgroups: CgroupDriver | None, listener: int, peer: int, *keep: int
+) -> NoReturn:
+    """Never returns: the process ends with the shim. The signals' dispositions are the launcher's.
+
+    `listener` and `peer` are sockets; `keep` are the launcher's descriptors that the engine needs.
+    """
     try:
         os.setsid()
-        listener.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         _write("/proc/self/comm", NAME)
-        if oom_score_adj is not None:
-            _adjust_oom_score(oom_score_adj)
-        _close_others(listener, peer, config.keep_fds)
-        Shim(config, listener).run(peer)
+        if request.oom_score_adj is not None:
+            _adjust_oom_score(request.oom_score_adj)
+        _close_all_but(listener, peer, *keep)
+        listening = socket.socket(fileno=listener)
+        listening.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
+        listening.setblocking(False)
+        config = Config(sandbox_id=request.sandbox_id, directory=request.directory, engine=engine, cgroups=cgroups)
+        Shim(config, listening).run(socket.socket(fileno=peer))
         os._exit(0)
     finally:
         os._exit(1)
 
 
-def _close_others(listener: socket.socket, peer: socket.socket, keep_fds: tuple[int, ...]) -> None:
+def _close_all_but(*keep: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
     first = 3
-    for fd in sorted((listener.fileno(), peer.fileno(), *keep_fds)):
+    for fd in sorted(keep):
         os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, 1 << 30)

@@ -14,6 +14,7 @@ from oci.errors import StateError
 from oci.protocol import messages
 from oci.protocol.failures import ProtocolError
 from oci.protocol.messages import Done, Message
+from oci.shim.address import SOCKET_NAME
 from oci.shim.containers import Containers
 from oci.shim.engine import Engine
 from oci.shim.execs import Execs
@@ -23,20 +24,16 @@ from oci.shim.server import Reply, Server
 from oci.shim.work import description
 from oci.shim.workers import Workers
 
-SOCKET_NAME: Final = "shim.sock"
 LOG_NAME: Final = "shim.log"
 _LOG_LIMIT: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """`keep_fds` are the launcher's descriptors that the engine needs."""
-
     sandbox_id: str
     directory: str
     engine: Engine
     cgroups: CgroupDriver | None
-    keep_fds: tuple[int, ...] = ()
 
 
 class Shim:

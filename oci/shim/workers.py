@@ -53,7 +53,7 @@ class Workers:
         self._active = 0
 
     def spawn(self, reply: Reply, work: Work, finished: Finished) -> int:
-        """The worker's pid; OSError when fork fails. `finished` is called from the loop, right after the answer went."""
+        """The worker's pid; OSError when fork fails. `finished` is called from the loop, after the answer went."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             pid = os.fork()

@@ -16,10 +16,10 @@ from cri.shims import ContainerCreate, ContainerHandles, Shim, ShimEvent, close_
 from oci import syscalls
 from oci.engine import CreateRequest, ExecRequest, Launch, Phase, Stdio
 from oci.handshake.channel import ChildChannel, Kind, pair
-from oci.launcher import listen
+from oci.protocol.forking import ForkShim
 from oci.protocol.messages import ContainerExited
+from oci.shim.address import listen
 from oci.shim.become import become
-from oci.shim.shim import Config
 from oci.spec import Process
 
 
@@ -126,12 +126,18 @@ class Pod:
 def fork_shim(directory: Path) -> tuple[int, socket.socket]:
     """(pid, our end of its first connection)."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs, listen(str(directory)) as listener:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, lambda *_: None)
-            config = Config(sandbox_id="pod", directory=str(directory), engine=HostEngine(), cgroups=None)
-            become(config, listener, theirs, None)
+    with theirs:
+        try:
+            listener = listen(str(directory))
+        except OSError:
+            ours.close()
+            raise
+        with listener:
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGCHLD, lambda *_: None)
+                request = ForkShim(sandbox_id="pod", directory=str(directory))
+                become(request, HostEngine(), None, listener.detach(), theirs.detach())
     return pid, ours
 
 

@@ -302,9 +302,9 @@ class TestConnection:
         assert not the_pod.lost
 
     async def test_no_shim(self, tmp_path: Path) -> None:
-        with pytest.raises(ShimGone, match="nothing listens"):
+        with pytest.raises(ShimGone, match="holds no socket"):
             await Shim.connect("pod", str(tmp_path))
-        with pytest.raises(ShimGone, match="does not exist"):
+        with pytest.raises(ShimGone, match="holds no socket"):
             await Shim.connect("pod", str(tmp_path / "no"))
 
     async def test_dead_shim_is_told_apart_from_a_living_one(self, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from oci.protocol.failures import ProtocolError
 from oci.spec import Process
 
 EVERY = [
-    messages.ForkShim(sandbox_id="s", directory="/d", oom_score_adj=-5),
-    messages.ShimForked(pid=1, pidfd=10, connection_fd=11),
+    messages.ExecStarted(pid=1, pidfd=10, console_fd=11),
     messages.Hello(),
     messages.SandboxSetup(hostname="web", netns_path="/run/netns/x", sysctls={"net.ipv4.ip_forward": "1"}, ipc=False),
     messages.SandboxNamespaces(net_fd=10, uts_fd=11, init_pid=7, init_pidfd=12),
@@ -82,9 +81,9 @@ def test_every_kind_is_unique() -> None:
         b'{"v":1,"kind":"hello","id":1,"body":[]}',
         b'{"v":1,"kind":"kill","id":1,"body":{"containerId":"c"}}',
         b'{"v":1,"kind":"start","id":1,"body":{"containerID":7}}',
-        b'{"v":1,"kind":"shim_forked","id":1,"body":{"pid":1,"pidfd":0,"connectionFd":0}}',
-        b'{"v":1,"kind":"shim_forked","id":1,"body":{"pid":1,"pidfd":0,"connectionFd":true}}',
-        b'{"v":1,"kind":"shim_forked","id":1,"body":{"pid":1,"pidfd":-1,"connectionFd":0}}',
+        b'{"v":1,"kind":"exec_started","id":1,"body":{"pid":1,"pidfd":0,"consoleFd":0}}',
+        b'{"v":1,"kind":"exec_started","id":1,"body":{"pid":1,"pidfd":0,"consoleFd":true}}',
+        b'{"v":1,"kind":"exec_started","id":1,"body":{"pid":1,"pidfd":-1,"consoleFd":0}}',
         b"[" * 100_000,
     ],
 )  # fmt: skip
