@@ -6,17 +6,13 @@ was the last.
 
 from __future__ import annotations
 
-import base64
-import binascii
-
-from imagesvc.service import Credentials
-
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.image_service.source import ImageSource
 from cri.rpc import Call
 from cri.tracing import step
 from imagesvc.errors import ImageError
+from imagesvc.registry.credentials import Credentials, login_of
 
 
 async def pull_image(daemon: ImageSource, request: api.PullImageRequest, call: Call) -> api.PullImageResponse:
@@ -36,26 +32,18 @@ async def pull_image(daemon: ImageSource, request: api.PullImageRequest, call: C
 
 def credentials_of(auth: api.AuthConfig) -> Credentials | None:
     """None when the caller has none. Raises InvalidArgument, which repeats nothing of what was sent."""
-    username, password = auth.username, auth.password
-    if auth.auth:
-        username, password = _decoded(auth.auth)
-    if not (username or password or auth.identity_token or auth.registry_token):
-        return None
-    return Credentials(
-        username=username,
-        password=password,
+    credentials = Credentials(
+        username=auth.username,
+        password=auth.password,
+        auth=auth.auth,
+        server_address=auth.server_address,
         identity_token=auth.identity_token,
         registry_token=auth.registry_token,
     )
-
-
-def _decoded(text: str) -> tuple[str, str]:
-    """Of base64("user:password"), as Docker's configuration files have it; zero bytes at the end are padding."""
+    if credentials.empty:
+        return None
     try:
-        decoded = base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
+        login_of(credentials)
+    except ValueError:
         raise InvalidArgument("auth.auth", "is not base64 of user:password") from None
-    username, colon, password = decoded.partition(":")
-    if not colon:
-        raise InvalidArgument("auth.auth", "is not base64 of user:password")
-    return username, password.rstrip("\0")
+    return credentials

@@ -205,12 +205,13 @@ async def test_pull_answers_with_the_id_and_counts() -> None:
 def test_credentials_come_in_several_forms() -> None:
     assert credentials_of(api.AuthConfig()) is None
     assert credentials_of(api.AuthConfig(server_address="r.test")) is None
-    plain = credentials_of(api.AuthConfig(username="me", password="a:b"))
-    packed = credentials_of(api.AuthConfig(auth=base64.b64encode(b"me:a:b").decode()))
-    padded = credentials_of(api.AuthConfig(auth=base64.b64encode(b"me:a:b\0\0").decode()))
-    assert plain == packed == padded
+    plain = credentials_of(api.AuthConfig(username="me", password="a:b", server_address="r.test"))
     assert plain is not None
-    assert (plain.username, plain.password) == ("me", "a:b")
+    assert (plain.username, plain.password, plain.server_address) == ("me", "a:b", "r.test")
+    packed = base64.b64encode(b"me:a:b").decode()
+    whole = credentials_of(api.AuthConfig(auth=packed))
+    assert whole is not None
+    assert whole.auth == packed
     token = credentials_of(api.AuthConfig(identity_token="t"))
     assert token is not None
     assert token.identity_token == "t"
