@@ -15,7 +15,10 @@
                 exec, attach, port_forward
                 runtime           what they ask of the rest of Coracle; daemon_runtime answers
                 pod_sockets       sockets inside a pod's network namespace
-    server      `StreamingServer`: listens, checks tokens, starts the work
+    the door    server            `StreamingServer`: listens, checks tokens
+                stranger          a client until its request is complete
+                jobs              the work for each client
+                tls
 
 Back-pressure: a client that reads slowly stops our reading of the process's output; a process that reads slowly stops
 our reading from the client. Nothing in between holds more than a few hundred kilobytes. A container's own output is

@@ -16,6 +16,7 @@ from cri.streaming import terminal
 from cri.streaming.command import CommandClient
 from cri.streaming.descriptors import DescriptorSink, DescriptorSource
 from cri.streaming.exec import QUIET_S, Pipe, fd_of
+from cri.streaming.flow import Unread
 from cri.streaming.runtime import Attachment, Runtime, Stdio
 from cri.streaming.tickets import AttachTicket
 
@@ -53,7 +54,11 @@ async def serve_attach(runtime: Runtime, ticket: AttachTicket, client: CommandCl
 async def _input(attachment: Attachment, client: CommandClient) -> AsyncIterator[asyncio.Event]:
     """Passes the client's input on; the event is set when that ends the attachment."""
     ended, detached = asyncio.Event(), asyncio.Event()
-    if client.stdin is None or attachment.stdin_fd is None:
+    if client.stdin is None:
+        yield detached
+        return
+    if attachment.stdin_fd is None:  # the container reads nothing: its client may type what it likes
+        client.stdin.receive_with(Unread())
         yield detached
         return
     sink = DescriptorSink(attachment.stdin_fd, client.stdin, ended.set)

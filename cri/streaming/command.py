@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from cri.streaming.errors import ProtocolError, StreamsMissing
-from cri.streaming.flow import Channel
+from cri.streaming.flow import Channel, Unread
 from cri.streaming.remote_command import (
     ERROR,
     RESIZE,
@@ -32,7 +32,7 @@ class Session(Protocol):
     def finish(self) -> None: ...
 
 
-class Terminal:
+class Terminal(Unread):
     """The client's terminal size, which may come before there is anything to resize. A `flow.Receiver`."""
 
     def __init__(self) -> None:
@@ -53,12 +53,6 @@ class Terminal:
             if self._apply is not None:
                 self._apply(size)
 
-    def end(self) -> None:
-        pass
-
-    def reset(self) -> None:
-        pass
-
 
 class CommandClient:
     """`stdin`, `stdout` and `stderr` are None where the request did not ask for them."""
@@ -71,6 +65,8 @@ class CommandClient:
         self._protocol = protocol
         self._session = session
         self._channels = channels
+        for number in channels.keys() & {STDOUT, STDERR, ERROR}:
+            channels[number].receive_with(Unread())
         if RESIZE in channels:
             channels[RESIZE].receive_with(self.terminal)
 

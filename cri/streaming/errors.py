@@ -36,11 +36,6 @@ class Refused(StreamingError):
         self.headers = headers or {}
 
 
-class Disconnected(StreamingError):
-    def __init__(self) -> None:
-        super().__init__("client disconnected")
-
-
 class StreamsMissing(StreamingError):
     def __init__(self, names: tuple[str, ...], seconds: float) -> None:
         super().__init__(f"client did not open its streams within {seconds:g} s: {', '.join(names)} missing")

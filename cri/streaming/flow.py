@@ -58,6 +58,19 @@ class Receiver(Protocol):
         """The client has no interest in this channel any more, in neither direction; may come after `end`."""
 
 
+class Unread:
+    """A receiver for what a client sends where nobody listens."""
+
+    def data(self, data: bytes) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+
 class Source(Protocol):
     def pause(self) -> None: ...
 

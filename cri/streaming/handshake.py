@@ -10,13 +10,13 @@ from typing import Final
 
 from cri.streaming.errors import Refused
 from cri.streaming.http import Request
-from cri.streaming.port_forward import PROTOCOL as PORT_FORWARD
 from cri.streaming.remote_command import SPDY_PROTOCOLS, WEBSOCKET_PROTOCOLS, CommandProtocol, choose
 from cri.streaming.tickets import PortForwardTicket, Ticket
 from cri.streaming.websocket import accept_key
 
 _SPDY: Final = "SPDY/3.1"
-_TUNNEL: Final = f"{_SPDY}+{PORT_FORWARD}"
+_PORT_FORWARD: Final = "portforward.k8s.io"
+_TUNNEL: Final = f"{_SPDY}+{_PORT_FORWARD}"
 _PROTOCOL_HEADER: Final = "X-Stream-Protocol-Version"
 
 
@@ -60,9 +60,9 @@ def _spdy(request: Request, ticket: Ticket) -> Upgrade:
     offered = request.values(_PROTOCOL_HEADER.lower())
     headers = {"Connection": "Upgrade", "Upgrade": _SPDY}
     if isinstance(ticket, PortForwardTicket):
-        if offered and PORT_FORWARD not in offered:
-            raise _nothing_in_common(offered, (PORT_FORWARD,))
-        return Upgrade(carrier=Carrier.SPDY, headers={**headers, _PROTOCOL_HEADER: PORT_FORWARD})
+        if offered and _PORT_FORWARD not in offered:
+            raise _nothing_in_common(offered, (_PORT_FORWARD,))
+        return Upgrade(carrier=Carrier.SPDY, headers={**headers, _PROTOCOL_HEADER: _PORT_FORWARD})
     command = choose(offered, SPDY_PROTOCOLS)
     if command is None:
         raise _nothing_in_common(offered, tuple(known.name for known in SPDY_PROTOCOLS if known.name))

@@ -15,13 +15,13 @@ from typing import Any, Final
 from cri.errors import status_of
 from cri.streaming.descriptors import DescriptorSink, DescriptorSource
 from cri.streaming.errors import ProtocolError
+from cri.streaming.flow import Unread
 from cri.streaming.runtime import Runtime
 from cri.streaming.spdy_session import SpdyChannel
 from cri.streaming.tickets import PortForwardTicket
 
 _log: Final = logging.getLogger(__name__)
 
-PROTOCOL: Final = "portforward.k8s.io"
 #: For the second stream of a pair, once the first is there.
 PAIR_TIMEOUT_S: Final = 30.0
 
@@ -71,11 +71,11 @@ class PortForwarder:
         channel.reset()
 
     async def _forward(self, port: int, data: SpdyChannel, error: SpdyChannel) -> None:
-        error.receive_with(_Unread())
+        error.receive_with(Unread())
         try:
             connection = await self._runtime.connect(self._ticket.sandbox_id, port)
         except Exception as problem:
-            data.receive_with(_Unread())
+            data.receive_with(Unread())
             error.write(_text(problem, port).encode())
         else:
             with connection:
@@ -122,19 +122,6 @@ class _DataSink(DescriptorSink):
     def reset(self) -> None:
         self._on_reset()
         super().reset()
-
-
-class _Unread:
-    """For what a client sends where nobody listens."""
-
-    def data(self, data: bytes) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-    def reset(self) -> None:
-        pass
 
 
 def _port(channel: SpdyChannel) -> int:

@@ -38,11 +38,11 @@ class SpdyChannel:
 
     def finish(self) -> None:
         self._session.spdy.send_data(self.stream_id, b"", fin=True)
+        self._session.forget_if_over(self)
 
     def reset(self) -> None:
-        self._session.link.resume(self)
-        self._session.forget(self)
         self._session.spdy.reset(self.stream_id)
+        self._session.forget_if_over(self)
 
     def pause(self) -> None:
         self._session.link.pause(self)
@@ -66,8 +66,11 @@ class SpdySession:
         self.spdy.go_away()
         self.link.finish()
 
-    def forget(self, channel: SpdyChannel) -> None:
-        self._channels.pop(channel.stream_id, None)
+    def forget_if_over(self, channel: SpdyChannel) -> None:
+        """A client may open and finish streams for days."""
+        if not self.spdy.has(channel.stream_id):
+            self._channels.pop(channel.stream_id, None)
+            self.link.resume(channel)
 
     # --- LinkUser
 
@@ -105,10 +108,11 @@ class SpdySession:
             if channel is not None and event.fin:
                 self._ended(channel)
         elif isinstance(event, StreamReset):
-            channel = self._channels.pop(event.stream_id, None)
+            channel = self._channels.get(event.stream_id)
             if channel is not None:
                 channel.inbox.end()
                 channel.inbox.reset()
+                self.forget_if_over(channel)
 
     def _opened(self, event: StreamOpened) -> None:
         channel = SpdyChannel(self, event.stream_id, dict(event.headers))
@@ -122,3 +126,4 @@ class SpdySession:
 
     def _ended(self, channel: SpdyChannel) -> None:
         channel.inbox.end()
+        self.forget_if_over(channel)

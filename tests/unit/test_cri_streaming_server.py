@@ -11,7 +11,7 @@ import pytest
 
 from cri.config.schema import StreamingSettings
 from cri.errors import FailedPrecondition
-from cri.streaming import server as server_module
+from cri.streaming import stranger
 from cri.streaming.server import StreamingServer
 from cri.streaming.tickets import ExecTicket
 from tests.local_runtime import LocalRuntime
@@ -103,8 +103,8 @@ async def test_closing_the_server_drops_its_clients() -> None:
 
 
 async def test_strangers_are_limited_and_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "MAX_STRANGERS", 2)
-    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(stranger, "MAX_STRANGERS", 2)
+    monkeypatch.setattr(stranger, "REQUEST_TIMEOUT_S", 0.3)
     server = await StreamingServer.open(StreamingSettings(), LocalRuntime())
     host, port = server.url(TICKET).split("/")[2].split(":")
     strangers = [await asyncio.open_connection(host, int(port)) for _ in range(2)]

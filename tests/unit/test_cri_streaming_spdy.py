@@ -172,7 +172,7 @@ def test_a_flipped_byte_raises_nothing_but_protocol_errors(events: list[Event], 
     data[place % len(data)] = value
     sent: list[bytes] = []
     try:
-        SpdyConnection(client=False, send=sent.append).receive(bytes(data))
+        list(SpdyConnection(client=False, send=sent.append).receive(bytes(data)))
     except ProtocolError:
         pass
 
@@ -220,11 +220,11 @@ class Pair:
 
     def at_server(self) -> list[Event]:
         data, self.to_server[:] = b"".join(self.to_server), []
-        return self.server.receive(data)
+        return list(self.server.receive(data))
 
     def at_client(self) -> list[Event]:
         data, self.to_client[:] = b"".join(self.to_client), []
-        return self.client.receive(data)
+        return list(self.client.receive(data))
 
 
 def test_a_stream_from_its_opening_to_its_end() -> None:

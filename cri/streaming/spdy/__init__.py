@@ -2,7 +2,8 @@
 
     dictionary  the text that header compression starts with
     headers     blocks of names and values, one zlib stream in each direction
-    frames      the wire format: `FrameReader`, `FrameWriter` and the events
+    events      what a peer can say
+    frames      the wire format: `FrameReader` and `FrameWriter`
     connection  `SpdyConnection`: which streams exist and which way they are still open
 
 The peers (the kubelet, kubectl, crictl) speak SPDY by moby/spdystream, which knows no flow control: it never sends a
@@ -12,11 +13,9 @@ WINDOW_UPDATE. So windows are read and written here and never enforced; back-pre
 from __future__ import annotations
 
 from cri.streaming.spdy.connection import MAX_STREAMS, SpdyConnection
-from cri.streaming.spdy.frames import (
+from cri.streaming.spdy.events import (
     DataReceived,
     Event,
-    FrameReader,
-    FrameWriter,
     GoAwayReceived,
     GoAwayStatus,
     HeadersReceived,
@@ -28,6 +27,7 @@ from cri.streaming.spdy.frames import (
     StreamReset,
     WindowUpdated,
 )
+from cri.streaming.spdy.frames import FrameReader, FrameWriter
 from cri.streaming.spdy.headers import Headers
 
 __all__ = [

@@ -12,16 +12,13 @@ Frames for a stream that was forgotten are ignored: the peer may have sent them 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from cri.streaming.errors import ProtocolError
-from cri.streaming.spdy.frames import (
-    MAX_ID,
+from cri.streaming.spdy.events import (
     DataReceived,
     Event,
-    FrameReader,
-    FrameWriter,
     GoAwayStatus,
     HeadersReceived,
     PingReceived,
@@ -30,6 +27,7 @@ from cri.streaming.spdy.frames import (
     StreamReplied,
     StreamReset,
 )
+from cri.streaming.spdy.frames import MAX_ID, FrameReader, FrameWriter
 from cri.streaming.spdy.headers import Headers
 
 #: Streams that a peer may have open at one time; a forwarded connection takes two.
@@ -58,9 +56,18 @@ class SpdyConnection:
     def streams(self) -> tuple[int, ...]:
         return tuple(self._streams)
 
-    def receive(self, data: bytes) -> list[Event]:
-        """What the owner must know of. Raises ProtocolError, after which only `go_away` is of use."""
-        return [event for event in self._reader.feed(data) if self._concerns_owner(event)]
+    def has(self, stream_id: int) -> bool:
+        """Whether the stream is open in at least one direction."""
+        return stream_id in self._streams
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """What the owner must know of, one by one: the states of streams are those of the event just given.
+
+        Raises ProtocolError, after which only `go_away` is of use.
+        """
+        for event in self._reader.feed(data):
+            if self._concerns_owner(event):
+                yield event
 
     def open(self, headers: Headers, *, fin: bool = False) -> int:
         """The new stream's id."""

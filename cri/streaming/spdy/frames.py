@@ -11,10 +11,23 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from cri.streaming.errors import ProtocolError
+from cri.streaming.spdy.events import (
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    GoAwayStatus,
+    HeadersReceived,
+    PingReceived,
+    ResetStatus,
+    SettingsReceived,
+    StreamOpened,
+    StreamReplied,
+    StreamReset,
+    WindowUpdated,
+)
 from cri.streaming.spdy.headers import HeaderReader, Headers, HeaderWriter
 
 VERSION: Final = 3
@@ -39,107 +52,6 @@ class _Type(enum.IntEnum):
     GOAWAY = 7
     HEADERS = 8
     WINDOW_UPDATE = 9
-
-
-class ResetStatus(enum.IntEnum):
-    """Why a stream ended; a peer may send numbers beyond these."""
-
-    PROTOCOL_ERROR = 1
-    INVALID_STREAM = 2
-    REFUSED_STREAM = 3
-    UNSUPPORTED_VERSION = 4
-    CANCEL = 5
-    INTERNAL_ERROR = 6
-    FLOW_CONTROL_ERROR = 7
-    STREAM_IN_USE = 8
-    STREAM_ALREADY_CLOSED = 9
-    FRAME_TOO_LARGE = 11
-
-
-class GoAwayStatus(enum.IntEnum):
-    OK = 0
-    PROTOCOL_ERROR = 1
-    INTERNAL_ERROR = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOpened:
-    """SYN_STREAM. `fin`: the peer sends nothing on it; `unidirectional`: it expects nothing."""
-
-    stream_id: int
-    headers: Headers
-    fin: bool = False
-    unidirectional: bool = False
-    associated_id: int = 0
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamReplied:
-    """SYN_REPLY."""
-
-    stream_id: int
-    headers: Headers
-    fin: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadersReceived:
-    stream_id: int
-    headers: Headers
-    fin: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataReceived:
-    stream_id: int
-    data: bytes
-    fin: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamReset:
-    """RST_STREAM."""
-
-    stream_id: int
-    status: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PingReceived:
-    ping_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoAwayReceived:
-    last_stream_id: int
-    status: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsReceived:
-    """(id, flags, value) of each setting."""
-
-    settings: tuple[tuple[int, int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowUpdated:
-    stream_id: int
-    delta: int
-
-
-Event: TypeAlias = (
-    StreamOpened
-    | StreamReplied
-    | HeadersReceived
-    | DataReceived
-    | StreamReset
-    | PingReceived
-    | GoAwayReceived
-    | SettingsReceived
-    | WindowUpdated
-)
 
 
 class FrameReader:
