@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import ExitStack
 
 from oci import syscalls as sc
@@ -70,14 +71,16 @@ def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Laun
             hooks=request.spec.hooks or Hooks(),
             state=_state(request, 0),
         )
-        pid, pidfd = _clone(equipment, request, plan, context, entry)
+        pid, pidfd = _clone(equipment, request, plan, context, entry, parent)
         failed.pop_all()
     duties = _duties(equipment, request, plan, entry)
     launch = Launch(pid=pid, pidfd=pidfd, channel=parent, duties=duties, warnings=plan.warnings)
     try:
-        outside.adjust(equipment.proc, pid, plan.process, user_namespace="user" in plan.new_namespaces)
-        # A child that will be replaced by a sibling is moved after that.
-        helper = _attach(request, pid) if entry.awaits and duties.adopt is None else None
+        helper = None
+        # For a child that makes a sibling to take its place this is done with the sibling.
+        if duties.adopt is None:
+            outside.adjust(equipment.proc, pid, plan.process, user_namespace=False)
+            helper = _attach(request, pid) if entry.awaits else None
     except BaseException:
         launch.abandon()
         raise
@@ -94,7 +97,12 @@ def check_preserved(count: int) -> None:
 
 
 def _clone(
-    equipment: Equipment, request: CreateRequest, plan: Plan, context: Context, entry: CgroupEntry
+    equipment: Equipment,
+    request: CreateRequest,
+    plan: Plan,
+    context: Context,
+    entry: CgroupEntry,
+    parent: socket.socket,
 ) -> tuple[int, int]:
     flags = 0
     for kind in plan.new_namespaces:
@@ -104,7 +112,7 @@ def _clone(
         with children_born_in(equipment.proc, joined):
             pid, pidfd = sc.clone3(flags, cgroup_fd=entry.into)
             if pid == 0:
-                run_child(plan, context, wait=True, listener=request.listener_fd)
+                run_child(plan, context, parent, wait=True, listener=request.listener_fd)
     except OSError as error:
         raise ContainerError("clone the init process", error.errno or 0, str(error.strerror))
     return pid, pidfd

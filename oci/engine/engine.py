@@ -27,6 +27,9 @@ class Engine:
     def open(cls) -> Engine:
         return cls(Equipment.gather())
 
+    def close(self) -> None:
+        self._equipment.close()
+
     def plan(self, request: CreateRequest) -> Plan:
         """What `create` would do, without doing any of it."""
         with ExitStack() as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 from oci.engine.host import CgroupMount, cgroup_hierarchies, open_private_proc, read_cgroup_mounts, read_host
@@ -21,6 +22,10 @@ class Equipment:
     def gather(cls) -> Equipment:
         proc = open_private_proc()
         return cls(host=read_host(), proc=proc, cgroup_mounts=read_cgroup_mounts(proc), idmaps=IdmapNamespaces(proc))
+
+    def close(self) -> None:
+        os.close(self.proc)
+        self.idmaps.close()
 
     def host_for(self, spec: Spec, cgroup_path: str | None) -> Host:
         """With the cgroup directories of this container, where its config mounts them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack
 
 from oci import syscalls as sc
@@ -47,7 +48,8 @@ def launch_process(equipment: Equipment, request: ExecRequest) -> Launch:
             container_pidfd=request.pidfd,
             join_mask=mask & ~sc.CLONE_NEWPID,
         )
-        pid, pidfd = _clone(equipment, request, plan, context, entry, born_inside=bool(mask & sc.CLONE_NEWPID))
+        born_inside = bool(mask & sc.CLONE_NEWPID)
+        pid, pidfd = _clone(equipment, request, plan, context, entry, parent, born_inside=born_inside)
         failed.pop_all()
     launch = Launch(pid=pid, pidfd=pidfd, channel=parent, duties=_duties(request), warnings=plan.warnings)
     launch.phase = Phase.SETTING_UP if entry.awaits else Phase.FINISHING
@@ -76,13 +78,20 @@ def _compile(equipment: Equipment, request: ExecRequest, entry: CgroupEntry, *, 
 
 
 def _clone(
-    equipment: Equipment, request: ExecRequest, plan: Plan, context: Context, entry: CgroupEntry, *, born_inside: bool
+    equipment: Equipment,
+    request: ExecRequest,
+    plan: Plan,
+    context: Context,
+    entry: CgroupEntry,
+    parent: socket.socket,
+    *,
+    born_inside: bool,
 ) -> tuple[int, int]:
     try:
         with children_born_in(equipment.proc, request.pidfd if born_inside else None):
             pid, pidfd = sc.clone3(0, cgroup_fd=entry.into)
             if pid == 0:
-                run_child(plan, context, wait=entry.awaits)
+                run_child(plan, context, parent, wait=entry.awaits)
     except OSError as error:
         raise ContainerError("exec: join the container", error.errno or 0, str(error.strerror))
     return pid, pidfd

@@ -36,6 +36,10 @@ class IdmapNamespaces:
             fd = self._known[mappings] = self._make(mappings)
         return fd
 
+    def close(self) -> None:
+        while self._known:
+            os.close(self._known.popitem()[1])
+
     def _make(self, mappings: Mappings) -> int:
         """A process lives in the namespace just long enough to be given mappings; the descriptor keeps it."""
         reader, writer = os.pipe()

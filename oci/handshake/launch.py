@@ -24,6 +24,7 @@ from oci.handshake.channel import Kind, Message, answer, failure, receive
 from oci.handshake.duties import Duties
 
 _LISTENER_PATIENCE: Final = 5.0
+_PF_FORKNOEXEC: Final = 0x40
 
 
 class Phase(Enum):
@@ -70,6 +71,8 @@ class Launch:
         if kind is Kind.EXECUTED:
             if self.phase is not Phase.FINISHING:
                 raise self._dead("set up", "the init process died")
+            if self._died_before_execve():
+                raise self._dead("start", "the init process died before it could execute the program")
             self.channel.close()
             self.phase = Phase.EXECUTED
         elif kind is Kind.READY:
@@ -137,6 +140,16 @@ class Launch:
             self.duties.send_listener(self.pid, listener)
         finally:
             os.close(listener)
+
+    def _died_before_execve(self) -> bool:
+        """End of file means execve or death. The kernel marks a process that has forked but not executed, dead or not,
+        and takes the mark away before execve closes descriptors."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                content = file.read()
+        except OSError:
+            return False  # reaped by somebody else already
+        return bool(int(content[content.rindex(b")") + 2 :].split()[6]) & _PF_FORKNOEXEC)
 
     def _dead(self, stage: str, text: str) -> ContainerError:
         self._kill()

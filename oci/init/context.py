@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from oci.engine.requests import Stdio
 from oci.handshake.channel import ChildChannel
+from oci.plan import operations as op
 from oci.spec import Hooks, IdMapping
 
 Mappings = tuple[tuple[IdMapping, ...], tuple[IdMapping, ...]]
@@ -30,6 +31,7 @@ class Context:
     namespaces: Mapping[str, int] = field(default_factory=dict)
     idmaps: Mapping[Mappings, int] = field(default_factory=dict)
     cgroup: Sequence[int] = ()
+    sources: dict[op.Operation, int] = field(default_factory=dict)
     stdio: Stdio | None = None
     seccomp: bytes | None = None
     hooks: Hooks = field(default_factory=Hooks)

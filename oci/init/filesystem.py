@@ -40,13 +40,19 @@ def attach_root(step: op.AttachRoot, context: Context) -> None:
         assert context.rootfs is not None
         tree = context.rootfs
     else:
-        tree = mounts.clone_tree(sc.AT_FDCWD, step.path, recursive=True)
-        mounts.set_propagation(tree, sc.MS_SLAVE, recursive=True)
-        mounts.set_propagation(tree, sc.MS_PRIVATE)
+        tree = context.sources.pop(step, -1)
+        tree = tree if tree >= 0 else _clone_root(step.path)
     if not paths.is_directory(tree):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step.path)
     sc.move_mount(tree, context.old_root)
     context.root = tree
+
+
+def open_sources(step: op.OpenSources, context: Context) -> None:
+    if step.root is not None and step.root.path is not None:
+        context.sources[step.root] = _clone_root(step.root.path)
+    for bind in step.binds:
+        context.sources[bind] = _clone_source(bind, context)
 
 
 def open_root(step: op.OpenRoot, context: Context) -> None:
@@ -77,19 +83,12 @@ def mount_filesystem(step: op.MountFilesystem, context: Context) -> None:
 
 def mount_bind(step: op.MountBind, context: Context) -> None:
     """The source is opened here, in the child: it may lie on a file system that never answers."""
-    options = step.options
-    mount = mounts.clone_tree(sc.AT_FDCWD, step.source, recursive=options.recursive)
-    mappings = (step.uid_mappings, step.gid_mappings)
-    if mappings in context.idmaps:
-        mounts.set_idmap(mount, context.idmaps[mappings], recursive=options.recursive_idmap)
-    mounts.set_attributes(mount, options.set, options.clear)
-    if not options.propagation:
-        flag, recursive = step.default_propagation
-        mounts.set_propagation(mount, flag, recursive=recursive)
+    mount = context.sources.pop(step, -1)
+    mount = mount if mount >= 0 else _clone_source(step, context)
     target = paths.make_target(context.root, step.destination, directory=paths.is_directory(mount))
     _check_proc_target(step.destination, target, mount)
     _check_kinds(step.destination, target, mount)
-    _place(mount, target, options)
+    _place(mount, target, step.options)
 
 
 def mount_descriptor(step: op.MountDescriptor, context: Context) -> None:
@@ -193,6 +192,27 @@ def make_directory(step: op.MakeDirectory, context: Context) -> None:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
             raise
+
+
+def _clone_root(path: str) -> int:
+    """A private mount with mounts below that still learn of the host's."""
+    tree = mounts.clone_tree(sc.AT_FDCWD, path, recursive=True)
+    mounts.set_propagation(tree, sc.MS_SLAVE, recursive=True)
+    mounts.set_propagation(tree, sc.MS_PRIVATE)
+    return tree
+
+
+def _clone_source(step: op.MountBind, context: Context) -> int:
+    options = step.options
+    mount = mounts.clone_tree(sc.AT_FDCWD, step.source, recursive=options.recursive)
+    mappings = (step.uid_mappings, step.gid_mappings)
+    if mappings in context.idmaps:
+        mounts.set_idmap(mount, context.idmaps[mappings], recursive=options.recursive_idmap)
+    mounts.set_attributes(mount, options.set, options.clear)
+    if not options.propagation:
+        flag, recursive = step.default_propagation
+        mounts.set_propagation(mount, flag, recursive=recursive)
+    return mount
 
 
 def _place(mount: int, target: int, options: MountOptions) -> None:

@@ -6,6 +6,8 @@ A failure of any kind becomes one message to the parent, with the description of
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
@@ -48,6 +50,7 @@ _ACTIONS: Final[dict[type, Callable[[Any, Context], None]]] = {
     op.AwaitRuntimeHooks: _await_runtime_hooks,
     op.RunContainerHooks: _run_container_hooks,
     op.AttachRoot: filesystem.attach_root,
+    op.OpenSources: filesystem.open_sources,
     op.OpenRoot: filesystem.open_root,
     op.MountFilesystem: filesystem.mount_filesystem,
     op.MountBind: filesystem.mount_bind,
@@ -84,10 +87,15 @@ _ACTIONS: Final[dict[type, Callable[[Any, Context], None]]] = {
 }
 
 
-def run_child(plan: op.Plan, context: Context, *, wait: bool, listener: int | None = None) -> NoReturn:
+def run_child(
+    plan: op.Plan, context: Context, parent: socket.socket, *, wait: bool, listener: int | None = None
+) -> NoReturn:
     """Runs in the clone. With `wait`, reports ready after the set-up and goes on when told to start."""
     stage = "start the child"
     try:
+        # Our copy of the parent's end would keep us from noticing that the parent is gone.
+        parent.close()
+        signal.set_wakeup_fd(-1)
         # Whatever is not loaded by now would come out of the container's files.
         sys.meta_path.clear()
         sys.path.clear()

@@ -33,13 +33,14 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
     check_namespaces(spec, namespaces)
     check_sysctls(spec.linux.sysctl, namespaces.own)
     hooks = spec.hooks or Hooks()
+    filesystems = [*_root(spec, namespaces, supplied), *_filesystems(spec, namespaces, host, supplied)]
     setup = [
+        *(_sources(filesystems) if "user" in namespaces.own else []),
         *enter_namespaces(spec, namespaces),
         op.HideFromPeers(),
         op.JoinKeyring(name=f"_ses.{container_id}"[:200]),
         *([op.AwaitRuntimeHooks()] if hooks.prestart or hooks.create_runtime else []),
-        *_root(spec, namespaces, supplied),
-        *_filesystems(spec, namespaces, host, supplied),
+        *filesystems,
         *([op.RunContainerHooks(kind="createContainer")] if hooks.create_container else []),
         *_identity(spec),
         *_restrictions(spec),
@@ -95,6 +96,11 @@ def _root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> list[op.
             raise SpecError("linux.namespaces", "a root filesystem by descriptor needs a mount namespace")
         return [op.OpenRoot(path=path)]
     return [op.AttachRoot(path=path)]
+
+
+def _sources(filesystems: list[op.Operation]) -> list[op.Operation]:
+    root = next((step for step in filesystems if isinstance(step, op.AttachRoot) and step.path is not None), None)
+    return [op.OpenSources(root=root, binds=tuple(step for step in filesystems if isinstance(step, op.MountBind)))]
 
 
 def _filesystems(spec: Spec, namespaces: NamespacePlan, host: Host, supplied: Supplied) -> list[op.Operation]:

@@ -82,8 +82,9 @@ def check_namespaces(spec: Spec, plan: NamespacePlan) -> None:
 
 
 def made_by_clone(plan: NamespacePlan) -> frozenset[str]:
-    """With a joined user namespace the others can only be made after entering it, by a second clone."""
-    if plan.path("user") is not None:
+    """With a user namespace the first child only opens what its root may not reach, and makes the others by a second
+    clone, so that the user namespace owns them."""
+    if "user" in plan.own:
         return frozenset()
     return plan.new - _MADE_BY_CHILD
 
@@ -91,16 +92,17 @@ def made_by_clone(plan: NamespacePlan) -> frozenset[str]:
 def enter_namespaces(spec: Spec, plan: NamespacePlan) -> list[op.Operation]:
     """The child's first steps, up to where it is root in all its namespaces."""
     steps: list[op.Operation] = []
+    late = tuple(sorted(plan.new - _MADE_BY_CHILD))
     for kind, path in sorted(plan.joined, key=lambda entry: entry[0] != "user"):
         # The parent's children are born in a joined pid namespace; nobody can enter one alive.
         if kind != "pid":
             steps.append(op.JoinNamespace(kind=kind, path=path))
     if "user" in plan.new:
-        steps.append(op.AwaitMappings())
-    elif plan.path("user") is not None:
+        steps += [op.Reclone(kinds=late), op.AwaitMappings()]
+    elif "user" in plan.own:
         steps.append(op.BecomeNamespaceRoot())
-        if late := plan.new - _MADE_BY_CHILD:
-            steps.append(op.Reclone(kinds=tuple(sorted(late))))
+        if late:
+            steps.append(op.Reclone(kinds=late))
     if "time" in plan.new:
         offsets = sorted(spec.linux.time_offsets.items())
         steps.append(

@@ -41,12 +41,12 @@ class BecomeNamespaceRoot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reclone:
-    """Go on in a sibling made with these namespaces, which then belong to the user namespace just joined."""
+    """Go on in a sibling made with these namespaces, which the user namespace (new or just joined) owns."""
 
     kinds: tuple[str, ...]
 
     def describe(self) -> str:
-        return f"make namespaces {', '.join(self.kinds)} in the joined user namespace"
+        return f"make namespaces {', '.join(self.kinds)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +150,17 @@ class MountBind:
 
     def describe(self) -> str:
         return f"bind mount {self.source} on {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSources:
+    """Clone root and bind sources while we are still root of the host: root of a user namespace may not reach them."""
+
+    root: AttachRoot | None
+    binds: tuple[MountBind, ...]
+
+    def describe(self) -> str:
+        return "open mount sources"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
