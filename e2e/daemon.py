@@ -135,7 +135,7 @@ class Daemon:
     def launcher_pid(self) -> int:
         """The daemon's child that forks shims."""
         for child in children_of(self.pid):
-            if "launcher" in Path(f"/proc/{child}/comm").read_text():
+            if "launch" in Path(f"/proc/{child}/comm").read_text():
                 return child
         raise LookupError(f"daemon {self.pid} has no launcher")
 
@@ -150,11 +150,13 @@ class Daemon:
         return self.client.runtime.Version(pb.VersionRequest()).runtime_version
 
     def clean(self) -> None:
-        """For a daemon that has stopped: pods it left behind are ended, then its bridge, cgroup and files removed."""
+        """For a daemon that has stopped: pods it left behind are ended; then bridge, rules, cgroup and files go."""
         for pid in self.monitors():
             os.kill(pid, signal.SIGKILL)
         cgroups.remove(self.settings.cgroup)
-        subprocess.run(["ip", "link", "delete", self.settings.bridge], check=False, capture_output=True)
+        bridge = self.settings.bridge
+        subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)
+        subprocess.run(["nft", "delete", "table", "inet", f"coracle-{bridge}"], check=False, capture_output=True)
         unmount_below(self.settings.directory)
         shutil.rmtree(self.settings.directory, ignore_errors=True)
 

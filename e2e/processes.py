@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -100,35 +101,37 @@ def children_of(pid: int) -> tuple[int, ...]:
 
 
 class Sockets:
-    """Who holds which Unix socket: the kernel's table at one moment, joined with the descriptors of all processes."""
+    """Who listens at which Unix socket: `ss` at one moment, by the inode of the socket's file.
+
+    By inode, since a program may bind through a name that only it knows, like /proc/self/fd/7/shim.sock.
+    """
 
     def __init__(self) -> None:
-        self._by_inode: dict[str, str] = {}
-        for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-            words = line.split()
-            if len(words) == 8:
-                self._by_inode[words[6]] = words[7]
+        listing = subprocess.run(
+            ["ss", "--unix", "--listening", "--processes", "--extended", "--no-header"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        self._owners: dict[int, tuple[int, ...]] = {}
+        for line in listing.splitlines():
+            inode = re.search(r"\bino:(\d+)", line)
+            if inode:
+                self._owners[int(inode[1])] = tuple(sorted(int(pid) for pid in re.findall(r"\bpid=(\d+)", line)))
 
     def owner(self, path: Path) -> int:
-        """The process that holds a socket bound to `path`."""
-        owners = self._owners(lambda bound: bound == str(path))
+        """The process that listens at `path`; of several (a fork still holds it) the oldest."""
+        owners = self._owners.get(path.stat().st_ino, ())
         if not owners:
-            raise LookupError(f"no process holds the socket {path}")
+            raise LookupError(f"no process listens at {path}")
         return owners[0]
 
     def owners_below(self, directory: Path) -> tuple[int, ...]:
-        prefix = f"{directory}/"
-        return self._owners(lambda bound: bound.startswith(prefix))
-
-    def _owners(self, wanted: Callable[[str], bool]) -> tuple[int, ...]:
-        inodes = {f"socket:[{inode}]" for inode, bound in self._by_inode.items() if wanted(bound)}
-        if not inodes:
-            return ()
-        return tuple(int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _holds(entry, inodes))
-
-
-def _holds(pid: str, links: set[str]) -> bool:
-    try:
-        return any(os.readlink(f"/proc/{pid}/fd/{fd}") in links for fd in os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return False  # it ended meanwhile
+        """One process for each socket that lies below `directory` and that somebody listens at."""
+        found = []
+        for path in directory.rglob("*.sock") if directory.is_dir() else ():
+            try:
+                found.append(self.owner(path))
+            except (LookupError, FileNotFoundError):
+                continue
+        return tuple(found)
