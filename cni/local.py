@@ -7,21 +7,21 @@ an undo that is queued after an add meets what the add has done, whether or not 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
 from cni import result as results
-from cni.builtin import portmap
 from cni.builtin.allocation import IPAddress
-from cni.builtin.network import PodNetwork
-from cni.builtin.portmap import Placed
+from cni.builtin.network import Attached, PodNetwork
 from cni.cache import Cache, Record
-from cni.errors import NetworkTimeout
-from cni.values import Attachment, BuiltinNetwork, NetworkResult, host_ports
+from cni.errors import CniError, NetworkTimeout
+from cni.values import Attachment, BuiltinNetwork, NetworkResult
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_log: Final = logging.getLogger("cni.local")
 _REAP_SECONDS: Final = 5.0
 
 
@@ -60,8 +60,10 @@ class LocalNetwork:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.shield(work)
         except (TimeoutError, asyncio.CancelledError) as error:
-            if not work.done() or not work.exception():  # a thread cannot be stopped: undo what it will have done
-                self._run_later(self._abandon(work, attachment))
+            if not work.done() or not work.exception():
+                # A thread cannot be stopped. The undoing is queued now, so nothing comes between it and what it undoes.
+                work.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._run_later(in_worker(self._worker, self._abandon, attachment))
             if isinstance(error, TimeoutError):
                 raise NetworkTimeout(self.name, "ADD", self._timeout) from error
             raise
@@ -82,7 +84,7 @@ class LocalNetwork:
 
     def _network(self) -> PodNetwork:
         if self._opened is None:
-            self._opened = PodNetwork(self._settings, self._recorded_ports)
+            self._opened = PodNetwork(self._settings, self._recorded)
         return self._opened
 
     def _close(self) -> None:
@@ -106,21 +108,21 @@ class LocalNetwork:
         self._network().delete(record.attachment if record is not None else attachment, known)
         self._cache.remove(attachment.sandbox_id, attachment.ifname)
 
-    def _recorded_ports(self) -> list[Placed]:
-        placed: list[Placed] = []
-        for record in self._cache.records():
-            if record.config is None and record.result is not None:
-                owner = portmap.owner_name(record.attachment.sandbox_id, record.attachment.ifname)
-                placed += portmap.place(owner, host_ports(record.attachment), _addresses(record))
-        return placed
+    def _abandon(self, attachment: Attachment) -> None:
+        """Nobody hears of a failure here; the record, or gc(), remembers what is left."""
+        try:
+            self._delete(attachment, self._cache.read(attachment.sandbox_id, attachment.ifname))
+        except (CniError, OSError) as error:
+            _log.warning("undoing the abandoned add of sandbox %s failed: %s", attachment.sandbox_id, error)
+
+    def _recorded(self) -> list[Attached]:
+        return [
+            (record.attachment, _addresses(record))
+            for record in self._cache.records()
+            if record.config is None and record.result is not None
+        ]
 
     # --- in the background --------------------------------------------------------------------------------------
-
-    async def _abandon(self, work: asyncio.Future[NetworkResult], attachment: Attachment) -> None:
-        await asyncio.wait([work])
-        if not work.cancelled() and not work.exception():
-            record = await in_worker(self._worker, self._cache.read, attachment.sandbox_id, attachment.ifname)
-            await self.delete(attachment, record)
 
     def _reap(self) -> None:
         """By now most links have gone with their namespaces; see `PodNetwork.delete`."""

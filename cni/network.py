@@ -112,8 +112,12 @@ class Networks:
                 await self._require_builtin(record).check(record)
 
     async def gc(self, valid: Iterable[Attachment]) -> None:
-        """Release whatever belongs to none of the `valid` attachments. One failure does not stop the rest."""
+        """Release whatever belongs to none of the `valid` attachments. One failure does not stop the rest.
+
+        What is being added or deleted meanwhile is valid too: the caller need not stop.
+        """
         pairs = {(attachment.sandbox_id, attachment.ifname) for attachment in valid}
+        pairs |= {key for key in self._turns.wanted() if isinstance(key, tuple)}
         failures: list[CniError] = []
         for record in await in_worker(self._worker, lambda: list(self._cache.records())):
             if (record.attachment.sandbox_id, record.attachment.ifname) not in pairs:
@@ -122,14 +126,20 @@ class Networks:
                 except CniError as error:
                     failures.append(error)
         try:
-            if self._choice.config is not None:
-                await self._chains.collect(self._choice.config, pairs)
-            elif self._choice.builtin and self._builtin is not None:
-                await self._builtin.collect(pairs)
+            await self._collect(pairs)
         except CniError as error:
             failures.append(error)
         if failures:
             raise failures[0]
+
+    async def _collect(self, pairs: set[tuple[str, str]]) -> None:
+        async with self._turns.alone():
+            records = await in_worker(self._worker, lambda: list(self._cache.records()))
+            pairs = pairs | {(record.attachment.sandbox_id, record.attachment.ifname) for record in records}
+            if self._choice.config is not None:
+                await self._chains.collect(self._choice.config, pairs)
+            elif self._choice.builtin and self._builtin is not None:
+                await self._builtin.collect(pairs)
 
     async def loopback_up(self, netns_path: str) -> None:
         """For a pod without a network of its own kind; add() does it anyway."""

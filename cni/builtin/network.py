@@ -36,14 +36,17 @@ _OUR_LINK: Final = re.compile(rf"{bridge.HOST_LINK_PREFIX}[0-9a-f]{{10}}\Z")
 _YOUNG_SECONDS: Final = 60.0  # an address younger than this may belong to an add() of another daemon under way
 
 
-class PodNetwork:
-    """`restore` lists the host ports of all pods, for the case that somebody flushed our table."""
+Attached = tuple[Attachment, tuple[IPAddress, ...]]
 
-    def __init__(self, settings: BuiltinNetwork, restore: Callable[[], Iterable[Placed]]) -> None:
+
+class PodNetwork:
+    """`recorded` lists what is attached, for the case that somebody deleted the bridge or flushed the table."""
+
+    def __init__(self, settings: BuiltinNetwork, recorded: Callable[[], Iterable[Attached]]) -> None:
         self._settings = settings
         self._ranges: tuple[AddressRange, ...] = plan_ranges(settings.name, settings.subnets)
         self._addresses = HostLocal(settings.data_dir, settings.name, self._ranges)
-        self._restore = restore
+        self._recorded = recorded
         self._table = ruleset.table_name(settings.bridge)
         self._links = NetlinkSocket(socket.NETLINK_ROUTE)
         try:
@@ -70,6 +73,8 @@ class PodNetwork:
         if link is None or not link.up or not self._table_is_ours:
             self._refuse_overlap(link.index if link else 0)
             index = bridge.ensure_bridge(self._links, self._settings, self._ranges)
+            if link is None:
+                self._reattach(index)
         else:
             index = link.index
         self._ensure_table()
@@ -200,12 +205,33 @@ class PodNetwork:
         exists = bool(self._rules.query(nft.get_table(self._table)))
         if exists and self._table_is_ours:
             return
-        placed = portmap.dump(self._rules, self._table) if exists else list(self._restore())
+        placed = portmap.dump(self._rules, self._table) if exists else self._lost_ports()
         requests = [nft.delete_table(self._table)] if exists else []
         requests += ruleset.build(self._settings.bridge, self._ranges, masquerade=self._settings.masquerade)
         requests += [nft.add_elements("restore a host port", self._table, name, [element]) for name, element in placed]
         self._rules.transact(nft.batch(requests))
         self._table_is_ours = True
+
+    def _reattach(self, bridge_index: int) -> None:
+        """Pods that outlived their bridge become ports of the new one; those that did not are no longer there."""
+        for attachment, _ in self._recorded():
+            name = bridge.host_link_name(attachment.sandbox_id, attachment.ifname)
+            requests = [rtnetlink.attach(name, bridge_index)]
+            if self._settings.hairpin:
+                requests.append(rtnetlink.set_hairpin(name))
+            if bridge.find_link(self._links, name) is not None:
+                self._links.transact(requests)
+
+    def _lost_ports(self) -> list[Placed]:
+        """The host ports of the pods that live: after a reboot there are records, but no pods."""
+        placed: list[Placed] = []
+        for attachment, addresses in self._recorded():
+            ports = host_ports(attachment)
+            name = bridge.host_link_name(attachment.sandbox_id, attachment.ifname)
+            if ports and bridge.find_link(self._links, name) is not None:
+                owner = portmap.owner_name(attachment.sandbox_id, attachment.ifname)
+                placed += portmap.place(owner, ports, addresses)
+        return placed
 
     def _refuse_overlap(self, own_index: int) -> None:
         """A subnet that the host already uses elsewhere would cut the host off from it."""

@@ -145,6 +145,12 @@ def set_loopback_up() -> Message:
     return Message(step="set lo up", kind=RTM_NEWLINK, body=body)
 
 
+def attach(name: str, bridge_index: int) -> Message:
+    body = _ifinfo(flags=_IFF_UP, change=_IFF_UP) + text(_IFLA_IFNAME, name)
+    body += attribute(_IFLA_MASTER, struct.pack("=I", bridge_index))
+    return Message(step=f"attach {name} to its bridge", kind=RTM_NEWLINK, body=body)
+
+
 def detach(name: str) -> Message:
     """Take a port out of its bridge and down, without the grace periods that deleting it costs (0.2 ms, not 17)."""
     body = _ifinfo(flags=0, change=_IFF_UP) + text(_IFLA_IFNAME, name) + attribute(_IFLA_MASTER, bytes(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cni.builtin import nftables, portmap, ruleset
+from cni.builtin import nftables, portmap, rtnetlink, ruleset
 from cni.builtin.bridge import host_link_name
 from cni.builtin.netlink import NetlinkSocket
 from cni.errors import CheckFailed, ConfigError, InvalidAttachment, NetworkNotReady, PortConflict
@@ -288,6 +289,50 @@ async def test_a_flushed_ruleset_and_a_deleted_bridge_are_repaired(networks: Net
     await networks.add(attachment(bench.pod(), 2))
     await networks.check(given)
     assert tcp_says(pod, 80, bench.host, ("127.0.0.1", 8080))
+    links = NetlinkSocket(socket.NETLINK_ROUTE)
+    links.transact([rtnetlink.delete_link(BRIDGE)])
+    links.close()
+    with pytest.raises(CheckFailed, match=f"bridge {BRIDGE} is gone"):
+        await networks.check(given)
+    await networks.add(attachment(bench.pod(), 3))
+    await networks.check(given)
+    assert tcp_says(pod, 80, pod, (HOST_IPV4, 8080))
+
+
+async def test_after_a_reboot_nothing_of_the_dead_comes_back(bench: Bench, tmp_path: Path) -> None:
+    """Records and address files are there, links and rules are not: the port and, after gc, the address are free."""
+    given = attachment(bench.pod(), 1, PortMapping(container_port=80, host_port=8080))
+    before = await Networks.open(settings(tmp_path))
+    await before.add(given)
+    await before.close()
+    with netns.bench():
+        after = await Networks.open(settings(tmp_path))
+        assert rules() == []
+        await after.gc([])
+        assert held(tmp_path) == set()
+        await after.close()
+
+
+async def test_an_abandoned_add_is_undone(networks: Networks, bench: Bench, tmp_path: Path) -> None:
+    pod = bench.pod()
+    adding = asyncio.create_task(networks.add(attachment(pod, 1, PortMapping(container_port=80, host_port=8080))))
+    await asyncio.sleep(0)  # now the worker thread has it
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    again = await networks.add(attachment(bench.pod(), 1))  # the same id: the undoing must not meet this one
+    await networks.check(attachment(bench.pod(), 1))
+    assert held(tmp_path) == set(again.ips)
+    assert rules() == []
+
+
+async def test_many_pods_at_once(networks: Networks, bench: Bench, tmp_path: Path) -> None:
+    given = [attachment(bench.pod(), n, PortMapping(container_port=80, host_port=8000 + n)) for n in range(12)]
+    results = await asyncio.gather(*(networks.add(one) for one in given), networks.gc([]))
+    assert len({ip for result in results[:-1] if result for ip in result.ips}) == 24
+    await asyncio.gather(*(networks.check(one) for one in given))
+    await asyncio.gather(*(networks.delete(one) for one in given))
+    assert (held(tmp_path), rules()) == (set(), [])
 
 
 async def test_check_names_what_is_wrong(networks: Networks, bench: Bench, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ async def test_one_key_waits_and_another_does_not() -> None:
     release.set()
     await asyncio.gather(*tasks)
     assert log == ["+first", "+other", "-other", "-first", "+second", "-second"]
-    assert len(turns) == 0
+    assert turns.wanted() == frozenset()
 
 
 async def test_failure_and_cancellation_give_the_turn_back() -> None:
@@ -44,4 +44,32 @@ async def test_failure_and_cancellation_give_the_turn_back() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert len(turns) == 0
+    assert turns.wanted() == frozenset()
+
+
+async def test_alone_waits_for_all_and_lets_nobody_in() -> None:
+    turns, log, release, inside = Turns(), list[str](), asyncio.Event(), asyncio.Event()
+
+    async def work(name: str) -> None:
+        async with turns.take(name):
+            log.append(f"+{name}")
+            inside.set()
+            await release.wait()
+            log.append(f"-{name}")
+
+    async def collect() -> None:
+        async with turns.alone():
+            log.append("+gc")
+            await asyncio.sleep(0)
+            log.append("-gc")
+
+    tasks = [asyncio.create_task(work("early"))]
+    await inside.wait()
+    tasks += [asyncio.create_task(collect()), asyncio.create_task(work("late"))]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert log == ["+early"]
+    assert turns.wanted() == {"early", "late"}
+    release.set()
+    await asyncio.gather(*tasks)
+    assert log == ["+early", "-early", "+gc", "-gc", "+late", "-late"]
