@@ -141,8 +141,10 @@ def container_config(
     security: pb.LinuxContainerSecurityContext | None = None,
 ) -> pb.ContainerConfig:
     """A container that logs to NAME.log in the pod's log directory."""
-    options = pb.NamespaceOption(network=pb.NamespaceMode.POD, pid=pb.NamespaceMode.CONTAINER, ipc=pb.NamespaceMode.POD)
-    context = security or pb.LinuxContainerSecurityContext(namespace_options=options)
+    context = security or pb.LinuxContainerSecurityContext()
+    if not context.HasField("namespace_options"):
+        # Not the message's own default, which is a PID namespace that the whole pod shares.
+        context.namespace_options.pid = pb.NamespaceMode.CONTAINER
     return pb.ContainerConfig(
         metadata=pb.ContainerMetadata(name=name, attempt=0),
         image=pb.ImageSpec(image=image),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 
 from cri.api import runtime_pb2 as pb
+from e2e.client import container_config
 from tests.system.pods import Pods, refused
 
 
@@ -135,13 +137,24 @@ def test_stop_and_remove_may_be_repeated(pods: Pods) -> None:
     client.remove_pod(unknown)
 
 
-def test_creating_the_same_again_gives_the_same(pods: Pods) -> None:
-    """A kubelet that lost the answer asks again: by the pod's uid and attempt, the container's name and attempt."""
+def test_calls_for_the_same_at_once_get_the_same(pods: Pods) -> None:
+    """A kubelet whose call timed out asks again: by the pod's uid and attempt, the container's name and attempt."""
     config = pods.config()
-    pod = pods.run(config)
-    assert pods.client.run_pod(config) == pod.id
+    with ThreadPoolExecutor(4) as callers:
+        sandboxes = {pod.id for pod in callers.map(pods.run, [config] * 4)}
+    assert len(sandboxes) == len(pods.client.pods()) == 1
+    pod = pods.run(pods.config())
+    wanted = container_config("main", pods.images.busybox, "true")
+    with ThreadPoolExecutor(4) as callers:
+        containers = {one.id for one in callers.map(lambda _: pods.create_from(pod, wanted), range(4))}
+    assert len(containers) == 1
+
+
+def test_what_exists_is_not_made_twice(pods: Pods) -> None:
+    pod = pods.run()
+    refused(lambda: pods.client.run_pod(pod.config), grpc.StatusCode.ALREADY_EXISTS, pod.id)
     container = pods.create(pod, "true")
-    assert pods.client.create(pod.id, container.config, pod.config) == container.id
+    refused(lambda: pods.create_from(pod, container.config), grpc.StatusCode.ALREADY_EXISTS, container.id)
 
 
 def test_ids_resolve_by_unique_prefix(pods: Pods) -> None:
@@ -184,7 +197,8 @@ def test_labels_annotations_and_image_come_back(pods: Pods) -> None:
     container = pods.create(pod, "true")
     status = pods.client.status(container.id)
     assert status.metadata == container.config.metadata
-    assert status.image_ref == status.image_id == pods.images.busybox_id
+    assert status.image_id == pods.images.busybox_id
+    assert status.image_ref.partition("@")[2].startswith("sha256:")
     assert Path(status.log_path) == container.log
     assert pods.client.pods()[0].labels == {"l": "1"}
 

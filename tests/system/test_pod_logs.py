@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cri.api import runtime_pb2 as pb
+from e2e.client import container_config
 from tests.system.pods import Pods
 
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}(Z|[+-]\d\d:\d\d) (stdout|stderr) [FP] ")
@@ -56,10 +57,10 @@ def test_a_reopened_log_goes_on_in_a_new_file(pods: Pods) -> None:
 
 def test_a_log_path_may_have_directories_of_its_own(pods: Pods) -> None:
     pod = pods.run()
-    container = pods.create(pod, "echo", "deep")
-    pods.client.remove(container.id)
-    container.config.log_path = "deep/er/0.log"
-    deep = pods.create_from(pod, container.config)
+    config = container_config("deep", pods.images.busybox, "echo", "deep")
+    config.log_path = "deep/er/0.log"
+    (pod.logs / "deep" / "er").mkdir(parents=True)
+    deep = pods.create_from(pod, config)
     pods.client.start(deep.id)
     pods.wait_for_exit(deep)
     assert deep.text() == ["deep"]
