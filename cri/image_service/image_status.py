@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.image_service.source import ImageSource
 from cri.image_service.views import image_message
 from cri.rpc import Call
-
-if TYPE_CHECKING:
-    from imagesvc.service import Image
 
 
 async def image_status(daemon: ImageSource, request: api.ImageStatusRequest, call: Call) -> api.ImageStatusResponse:
@@ -21,24 +17,10 @@ async def image_status(daemon: ImageSource, request: api.ImageStatusRequest, cal
     image = daemon.images.find(request.image.image)
     if image is None:
         return api.ImageStatusResponse()
-    return api.ImageStatusResponse(image=image_message(image), info=_info(image) if request.verbose else None)
+    info = _info(daemon.images.config_document(image.id)) if request.verbose else None
+    return api.ImageStatusResponse(image=image_message(image), info=info)
 
 
-def _info(image: Image) -> dict[str, str]:
-    """The image's own configuration, under the names that the OCI image specification gives."""
-    config = image.config
-    spec = {
-        "architecture": config.architecture,
-        "os": config.os,
-        "config": {
-            "User": config.user,
-            "Env": list(config.env),
-            "Entrypoint": list(config.entrypoint),
-            "Cmd": list(config.cmd),
-            "WorkingDir": config.working_dir,
-            "Volumes": list(config.volumes),
-            "Labels": dict(config.labels),
-            "StopSignal": config.stop_signal,
-        },
-    }
-    return {"info": json.dumps({"imageSpec": spec})}
+def _info(config: bytes) -> dict[str, str]:
+    """The image's own configuration, as the registry has it."""
+    return {"info": json.dumps({"imageSpec": json.loads(config or b"{}")})}

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cri.api import runtime_pb2 as api
 from cri.image_service.source import ImageSource
 from cri.image_service.views import image_message
 from cri.rpc import Call
-
-if TYPE_CHECKING:
-    from imagesvc.service import Image
+from imagesvc.image import Image
 
 
 async def list_images(daemon: ImageSource, request: api.ListImagesRequest, call: Call) -> api.ListImagesResponse:

@@ -6,12 +6,17 @@ was the last.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.image_service.source import ImageSource
+from cri.metrics import Metrics
 from cri.rpc import Call
 from cri.tracing import step
 from imagesvc.errors import ImageError
+from imagesvc.progress import Phase, PullProgress
 from imagesvc.registry.credentials import Credentials, login_of
 
 
@@ -19,15 +24,25 @@ async def pull_image(daemon: ImageSource, request: api.PullImageRequest, call: C
     if not request.image.image:
         raise InvalidArgument("image.image", "is required")
     credentials = credentials_of(request.auth)
+    progress: deque[PullProgress] = deque(maxlen=1)
     try:
         with step("image.pull"):
-            image = await daemon.images.pull(request.image.image, credentials)
+            image = await daemon.images.pull(request.image.image, credentials, progress.append)
     except ImageError as error:
         daemon.metrics.pull_failed(type(error).__name__)
         raise
-    daemon.metrics.pulled()
+    _count(daemon.metrics, progress)
     # The id, not a digest of the manifest: the kubelet compares it with Image.id and Container.image_id.
     return api.PullImageResponse(image_ref=image.id)
+
+
+def _count(metrics: Metrics, progress: Iterable[PullProgress]) -> None:
+    metrics.pulled()
+    for layer in (layer for pull in progress for layer in pull.layers):
+        if layer.phase is Phase.REUSED:
+            metrics.layer_reused(layer.size_bytes)
+        else:
+            metrics.layer_fetched("layer", layer.size_bytes)
 
 
 def credentials_of(auth: api.AuthConfig) -> Credentials | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from imagesvc.service import ImageService
-
-    from cri.metrics import Metrics
+from cri.metrics import Metrics
+from imagesvc.service import ImageService
 
 
 class ImageSource(Protocol):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cri.api import runtime_pb2 as api
-
-if TYPE_CHECKING:
-    from imagesvc.service import Image
+from imagesvc.image import Image
 
 #: uid_t less its last value, which means "no user".
 _HIGHEST_UID: Final = 0xFFFF_FFFE

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cri.api import coracle_pb2 as own
 from cri.image_service.source import ImageSource
 from cri.rpc import Call
-
-if TYPE_CHECKING:
-    from imagesvc.service import PullProgress
+from imagesvc.progress import PullProgress
+from imagesvc.reference import parse_reference
 
 _PHASES: Final = own.LayerProgress.Phase
 
@@ -18,9 +17,10 @@ _PHASES: Final = own.LayerProgress.Phase
 async def watch_pulls(
     daemon: ImageSource, request: own.WatchPullsRequest, call: Call
 ) -> AsyncIterator[own.WatchPullsResponse]:
+    """Raises InvalidReference for an image's name that means nothing."""
+    wanted = str(parse_reference(request.image)) if request.image else ""
     async for pulls in daemon.images.watch_progress():
-        wanted = [pull for pull in pulls if request.image in ("", pull.name)]
-        yield own.WatchPullsResponse(pulls=[_message(pull) for pull in wanted])
+        yield own.WatchPullsResponse(pulls=[_message(pull) for pull in pulls if wanted in ("", pull.image)])
 
 
 def _message(pull: PullProgress) -> own.Pull:
@@ -33,4 +33,4 @@ def _message(pull: PullProgress) -> own.Pull:
         )
         for layer in pull.layers
     ]
-    return own.Pull(image=pull.name, layers=layers)
+    return own.Pull(image=pull.image, layers=layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cri.api import coracle_pb2 as own
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.image_service.image_fs_info import image_fs_info
@@ -22,9 +23,17 @@ from cri.image_service.pull_image import credentials_of, pull_image
 from cri.image_service.remove_image import remove_image
 from cri.image_service.stream_images import IMAGES_PER_MESSAGE, stream_images
 from cri.image_service.views import user_of
+from cri.image_service.watch_pulls import watch_pulls
 from cri.metrics import Metrics
 from cri.rpc import Call
-from imagesvc.errors import RegistryUnavailable
+from imagesvc.errors import InvalidReference, RegistryUnavailable
+from imagesvc.progress import LayerProgress, Phase, PullProgress
+
+LAYERS = (
+    LayerProgress(digest="sha256:" + "7" * 64, phase=Phase.REUSED, fetched_bytes=0, size_bytes=20),
+    LayerProgress(digest="sha256:" + "8" * 64, phase=Phase.DONE, fetched_bytes=30, size_bytes=30),
+)
+PROGRESS = (PullProgress(image="r.test/nginx:1"), PullProgress(image="r.test/nginx:1", layers=LAYERS))
 
 CALL = Call(request_id="r", method="m", metadata={})
 
@@ -66,14 +75,23 @@ class FakeImages:
     def find(self, name: str) -> FakeImage | None:
         return next((i for i in self.images if name in (i.id, *i.repo_tags, *i.repo_digests)), None)
 
-    async def pull(self, reference: str, credentials: Any) -> FakeImage:
+    async def pull(self, reference: str, credentials: Any, on_progress: Any) -> FakeImage:
         self.pulls.append((reference, credentials))
         if self.error:
             raise self.error
+        for progress in PROGRESS:
+            on_progress(progress)
         return self.images[0]
 
     async def remove(self, name: str) -> None:
         self.removed.append(name)
+
+    def config_document(self, image_id: str) -> bytes:
+        return b'{"config":{"Cmd":["sh"]}}' if image_id == NGINX.id else b""
+
+    async def watch_progress(self) -> AsyncIterator[tuple[PullProgress, ...]]:
+        for progress in PROGRESS:
+            yield (progress, PullProgress(image="r.test/other:1"))
 
     def usage(self) -> Any:
         return SimpleNamespace(mountpoint="/var/lib/coracle", used_bytes=0, inodes_used=0, timestamp_ns=7)
@@ -197,9 +215,28 @@ async def test_pull_answers_with_the_id_and_counts() -> None:
     with pytest.raises(RegistryUnavailable):
         await pull_image(daemon, api.PullImageRequest(image=spec("r.test/nginx:1")), CALL)
     value = daemon.metrics.registry.get_sample_value
+    assert value("container_runtime_coracle_image_pulls_skipped_bytes_total", {"size": "1000"}) == 20
+    assert value("container_runtime_coracle_image_pulls_layer_size_sum") == 30
     assert value("container_runtime_coracle_image_pulls_success_total") == 1
     failures = "container_runtime_coracle_image_pulls_failure_total"
     assert value(failures, {"error": "RegistryUnavailable"}) == 1
+
+
+async def test_the_progress_of_a_pull_can_be_watched() -> None:
+    daemon = FakeDaemon(NGINX)
+    everything = [message async for message in watch_pulls(daemon, own.WatchPullsRequest(), CALL)]
+    assert [[pull.image for pull in message.pulls] for message in everything] == [
+        ["r.test/nginx:1", "r.test/other:1"]
+    ] * 2
+    mine = [message async for message in watch_pulls(daemon, own.WatchPullsRequest(image="r.test/nginx:1"), CALL)]
+    assert [layer.phase for layer in mine[1].pulls[0].layers] == [own.LayerProgress.REUSED, own.LayerProgress.DONE]
+    assert [layer.fetched_bytes for layer in mine[1].pulls[0].layers] == [0, 30]
+    with pytest.raises(InvalidReference):
+        await anext(watch_pulls(daemon, own.WatchPullsRequest(image="R:::"), CALL))
+
+
+def test_every_phase_has_a_word_on_the_wire() -> None:
+    assert {phase.name for phase in Phase} == set(own.LayerProgress.Phase.keys())
 
 
 def test_credentials_come_in_several_forms() -> None:
