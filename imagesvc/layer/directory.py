@@ -35,20 +35,20 @@ class DirectoryLayer:
         self._root_fd = os.open(path, _DIRECTORY)
         self._parser = TarParser(contents=True)
         self._tree = LayerTree()
-        self._open: OrderedDict[int, int] = OrderedDict()  # id of a directory's node -> descriptor, latest used last
+        self._open: OrderedDict[Node, int] = OrderedDict()  # latest used last
         self._file = -1
         self._file_node: Node | None = None
         self._left = 0
         self._size = 0
         self._inodes = 1
-        self._made: set[int] = {id(self._tree.root)}
+        self._made: set[Node] = {self._tree.root}
 
     def feed(self, data: bytes) -> None:
         for event in self._parser.feed(data):
             if isinstance(event, bytes):
                 self._content(event)
             else:
-                self._entry(event)
+                self.add(event)
 
     def finish(self) -> LayerFacts:
         self._parser.close()
@@ -67,7 +67,7 @@ class DirectoryLayer:
 
     # --- entries ---------------------------------------------------------------------------------------------------
 
-    def _entry(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
         placed = self._tree.add(entry)
         if placed is None:
             if entry.kind is Kind.FILE and entry.size:
@@ -141,11 +141,11 @@ class DirectoryLayer:
         os.utime(name, ns=_times(node), dir_fd=directory, follow_symlinks=False)
 
     def _make_directory(self, node: Node, parent: int, name: bytes) -> None:
-        if id(node) in self._made:
+        if node in self._made:
             return
         self._remove(parent, name)
         os.mkdir(name, 0o700, dir_fd=parent)
-        self._made.add(id(node))
+        self._made.add(node)
         self._inodes += 1
         self._size += 4096
 
@@ -165,19 +165,19 @@ class DirectoryLayer:
         """Of a directory of the tree, made where it is only implied so far."""
         if node.parent is None:
             return self._root_fd
-        fd = self._open.get(id(node))
+        fd = self._open.get(node)
         if fd is not None:
-            self._open.move_to_end(id(node))
+            self._open.move_to_end(node)
             return fd
         chain = []
-        while node.parent is not None and id(node) not in self._open:
+        while node.parent is not None and node not in self._open:
             chain.append(node)
             node = node.parent
-        fd = self._root_fd if node.parent is None else self._open[id(node)]
+        fd = self._root_fd if node.parent is None else self._open[node]
         for step in reversed(chain):
             self._make_directory(step, fd, step.name)
             fd = os.open(step.name, _DIRECTORY, dir_fd=fd)
-            self._open[id(step)] = fd
+            self._open[step] = fd
         while len(self._open) > max(_MOST_OPEN, len(chain)):
             os.close(self._open.popitem(last=False)[1])
         return fd

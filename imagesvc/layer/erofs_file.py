@@ -30,6 +30,9 @@ class ErofsFile:
             if isinstance(event, Entry):
                 add(event)
 
+    def add(self, entry: Entry) -> None:
+        self._tree.add(entry)
+
     def finish(self) -> LayerFacts:
         self._parser.close()
         image = _complete(self._fd, self._tree.root, self._end, self._uuid)
@@ -39,15 +42,6 @@ class ErofsFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def write_metadata_only(path: Path, root: Node, *, uuid: bytes) -> int:
-    """A file of directories and nothing else, durable; returns its size."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        return _complete(fd, root, erofs.HEADER, uuid).size
-    finally:
-        os.close(fd)
 
 
 def _complete(fd: int, root: Node, end: int, uuid: bytes) -> erofs.Image:

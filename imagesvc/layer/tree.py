@@ -117,7 +117,8 @@ class LayerTree:
         if entry.kind is Kind.DIRECTORY:
             self._directory(parent, name, entry)
         elif entry.kind is Kind.HARDLINK:
-            self._hardlink(parent, name, entry)
+            if not self._hardlink(parent, name, entry):
+                return None
         else:
             self._place(parent, name, _leaf(entry))
         return parent, name
@@ -141,7 +142,8 @@ class LayerTree:
             self._place(parent, name, node)
         _set_attributes(node, entry)
 
-    def _hardlink(self, parent: Node, name: bytes, entry: Entry) -> None:
+    def _hardlink(self, parent: Node, name: bytes, entry: Entry) -> bool:
+        """False where the name is a link to that file already."""
         parts = split(entry.link, entry.name)
         target = self._find(parts, entry) if parts else self.root
         shown = entry.link.decode(errors="backslashreplace")
@@ -150,8 +152,9 @@ class LayerTree:
         if target.children is not None:
             raise CorruptEntry(entry.name, f"the hard link's target {shown!r} is a directory")
         if _children(parent).get(name) is target:
-            return
+            return False
         self._place(parent, name, target)
+        return True
 
     def _whiteout(self, parent: Node, name: bytes, entry: Entry) -> tuple[Node, bytes] | None:
         if name == _OPAQUE:

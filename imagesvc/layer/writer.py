@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from imagesvc.layer.tar import Entry
 from imagesvc.layer.tree import LayerTree, Node
 
 
@@ -30,6 +31,9 @@ class LayerFacts:
 class LayerWriter(Protocol):
     def feed(self, data: bytes) -> None:
         """The next bytes of the tar. Raises CorruptLayer, OSError."""
+
+    def add(self, entry: Entry) -> None:
+        """One entry that has no content, beside those of a tar. Raises CorruptLayer, OSError."""
 
     def finish(self) -> LayerFacts:
         """The tar is complete: writes the rest and makes it durable. Raises CorruptLayer, OSError."""

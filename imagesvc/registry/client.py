@@ -9,6 +9,7 @@ from typing import Final
 from imagesvc import errors
 from imagesvc.manifest import Descriptor
 from imagesvc.registry.exchange import Answer, Resource, Session, obtain
+from imagesvc.registry.hosts import Host
 from imagesvc.registry.messages import Conversation, Failure, Pause, Reply, Result, Trouble, Want
 from imagesvc.registry.transport import Interrupted, Transport
 
@@ -20,6 +21,7 @@ _WORTH_A_RETRY: Final = 1 << 20
 class Client:
     def __init__(self, session: Session, transport: Transport, sleep: Callable[[float], None]) -> None:
         self.session = session
+        self.source: Host | None = None  # who the last blob came from
         self._transport = transport
         self._sleep = sleep
 
@@ -49,6 +51,7 @@ class Client:
                     Resource(kind="blobs", target=descriptor.digest, start=offset, want=Want.STREAM),
                 )
             )
+            self.source = answer.host
             skip = self._skip(answer, descriptor, offset)
             try:
                 for piece in self._transport.stream():

@@ -1,0 +1,93 @@
+"""Which layers stay: those of images, of pulls under way, and of containers that still stand on them.
+
+A layer in EROFS form may be removed under a running container: the mount keeps the file. One in directory form may not,
+so whoever mounts it is recorded with a directory that exists as long as the container does; the layer goes when that
+directory is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imagesvc.layer import files
+from imagesvc.layer.files import EMPTY, LayerId, file_name
+from imagesvc.layer.writer import LayerForm
+from imagesvc.mounts import LayerMounts
+from imagesvc.store.images import ImageStore
+from imagesvc.store.records import LayerRecord
+
+_log = logging.getLogger(__name__)
+
+
+class LayerKeeper:
+    def __init__(self, store: ImageStore, mounts: LayerMounts, layers: Path, staging: Path) -> None:
+        self._store = store
+        self._mounts = mounts
+        self._layers = layers
+        self._staging = staging
+        self._leases: Counter[LayerId] = Counter()
+
+    def path(self, layer: LayerId, form: LayerForm) -> Path:
+        return self._layers / file_name(layer, form)
+
+    def new_staged(self) -> Path:
+        return self._staging / secrets.token_hex(16)
+
+    @contextmanager
+    def lease(self, layers: Iterable[LayerId]) -> Iterator[None]:
+        """They are not collected in the block, whether they exist already or not."""
+        held = set(layers)
+        self._leases.update(held)
+        try:
+            yield
+        finally:
+            self._leases.subtract(held)
+            self._leases += Counter()  # drops what nobody holds
+
+    async def collect(self) -> None:
+        """Remove what nothing needs. Records go first, then names, then contents."""
+        self._release_gone_owners()
+        layers = [layer for layer in self._store.unreferenced() if layer.id not in self._leases]
+        if not layers:
+            return
+        self._store.remove_layers(layer.id for layer in layers)
+        # Renamed before anything else can run: a pull that begins now may write a layer of the same name.
+        doomed = [self._doom(layer) for layer in layers]
+        await asyncio.shield(asyncio.to_thread(_remove_all, doomed))
+
+    def check(self) -> None:
+        """At start: records and files agree. Images whose layers are gone go; files without a record too."""
+        store = self._store
+        missing = {record.id for record in store.layers.values() if not self.path(record.id, record.form).exists()}
+        for image in [image for image in store.images.values() if missing & set(image.layers)]:
+            _log.warning("image %s is dropped: its layers are gone from %s", image.id, self._layers)
+            store.remove_image(image.id)
+        known = {file_name(record.id, record.form) for record in store.layers.values()}
+        files.remove_all_but(self._layers, known | {file_name(EMPTY, form) for form in LayerForm})
+        files.remove_all_but(self._staging, ())
+
+    def _release_gone_owners(self) -> None:
+        for owner in self._store.owners:
+            if not os.path.lexists(owner):
+                self._store.release(owner)
+
+    def _doom(self, layer: LayerRecord) -> Path:
+        self._mounts.forget(layer.id)
+        staged = self.new_staged()
+        try:
+            os.rename(self.path(layer.id, layer.form), staged)
+        except FileNotFoundError:
+            pass  # removed by somebody else: nothing is left to do
+        return staged
+
+
+def _remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        files.remove(path)

@@ -1,0 +1,337 @@
+"""What the daemon calls. The facade of the image service: asyncio, one event loop, heavy work in worker processes.
+
+Lists and look-ups are answered from memory and are right the moment a pull or a removal has returned. Mounts are made
+in threads, in well under a millisecond; they are returned as descriptors that the caller owns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, MutableSequence, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from imagesvc import errors, mounts
+from imagesvc.config import ImageConfig
+from imagesvc.image import Image, find_image, image_of
+from imagesvc.joined import Joined
+from imagesvc.keeper import LayerKeeper
+from imagesvc.layer.files import EMPTY
+from imagesvc.layer.writer import LayerForm
+from imagesvc.mounts import LayerMounts
+from imagesvc.progress import Listener, ProgressBoard, PullProgress
+from imagesvc.pull import Puller, PullSettings
+from imagesvc.reference import Reference, parse_reference
+from imagesvc.registry.credentials import Credentials
+from imagesvc.stack import stack
+from imagesvc.store.images import ImageStore
+from imagesvc.store.records import ImageId, ImageRecord, LayerRecord
+from imagesvc.store.schema import AREA, MIGRATIONS
+from imagesvc.worker.pool import Pool
+
+__all__ = [
+    "Credentials",
+    "FilesystemUsage",
+    "Image",
+    "ImageConfig",
+    "ImageObserver",
+    "ImageService",
+    "ImageSettings",
+    "Usage",
+]
+
+_MOST_RESOLVES = 16
+
+Migrate = Callable[[sqlite3.Connection, str, Sequence[str]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    """`layer_format` is "auto", "erofs" or "directory"; times in seconds; an empty path is none."""
+
+    root: Path
+    runroot: Path
+    registry_config_path: Path = Path()
+    docker_config_paths: tuple[Path, ...] = ()
+    pinned: tuple[str, ...] = ()
+    max_parallel_downloads: int = 3
+    pull_progress_timeout: float = 60.0
+    layer_format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    used_bytes: int
+    inodes_used: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesystemUsage:
+    mountpoint: str
+    used_bytes: int
+    inodes_used: int
+    timestamp_ns: int
+
+
+class ImageObserver(Protocol):
+    """Told what happens, for metrics; must not block or raise."""
+
+    def pull_finished(self, reference: str, seconds: float, error: BaseException | None) -> None: ...
+
+
+class ImageService:
+    def __init__(
+        self,
+        settings: ImageSettings,
+        store: ImageStore,
+        keeper: LayerKeeper,
+        layer_mounts: LayerMounts,
+        form: LayerForm,
+        observer: ImageObserver | None,
+    ) -> None:
+        self.form = form
+        self.way = layer_mounts.way
+        self._settings = settings
+        self._store = store
+        self._keeper = keeper
+        self._mounts = layer_mounts
+        self._observer = observer
+        self._pool = Pool(layers=max(settings.max_parallel_downloads, os.cpu_count() or 1), resolves=_MOST_RESOLVES)
+        pull_settings = PullSettings(
+            registry_config_path=settings.registry_config_path,
+            docker_config_paths=settings.docker_config_paths,
+            progress_timeout=settings.pull_progress_timeout,
+            parallel_downloads=settings.max_parallel_downloads,
+            form=form,
+        )
+        self._puller = Puller(pull_settings, store, keeper, layer_mounts, self._pool)
+        self._pulls: Joined[tuple[str, Credentials | None], ImageId] = Joined()
+        self._listeners: dict[tuple[str, Credentials | None], MutableSequence[Listener]] = {}
+        self._board = ProgressBoard()
+
+    @classmethod
+    async def open(
+        cls,
+        settings: ImageSettings,
+        database: sqlite3.Connection,
+        *,
+        migrate: Migrate,
+        observer: ImageObserver | None = None,
+    ) -> ImageService:
+        """`migrate` brings the area's tables up to date. Raises LayerError, OSError."""
+        migrate(database, AREA, MIGRATIONS)
+        store = ImageStore(database)
+        layers, staging = settings.root / "layers", settings.root / "staging"
+
+        def prepare() -> tuple[LayerForm, LayerMounts]:
+            for directory in (layers, staging):
+                directory.mkdir(parents=True, exist_ok=True)
+                directory.chmod(0o700)
+            wanted = None if settings.layer_format == "auto" else LayerForm(settings.layer_format)
+            form = mounts.choose_form(layers, wanted)
+            way = mounts.choose_way(layers, staging, settings.runroot, form)
+            return form, LayerMounts(layers, settings.runroot, way)
+
+        form, layer_mounts = await asyncio.to_thread(prepare)
+        keeper = LayerKeeper(store, layer_mounts, layers, staging)
+        keeper.check()
+        await keeper.collect()
+        return cls(settings, store, keeper, layer_mounts, form, observer)
+
+    async def close(self) -> None:
+        """Pulls under way are given up; mounts that were handed out live on."""
+        await self._pulls.close()
+        await self._pool.close()
+        await asyncio.to_thread(self._mounts.close)
+
+    # --- what is here ----------------------------------------------------------------------------------------------
+
+    def list(self) -> tuple[Image, ...]:
+        return tuple(self._image(record) for record in self._store.images.values())
+
+    def find(self, name: str) -> Image | None:
+        """By id, by any of its names as people write them, or by an id's beginning. Raises AmbiguousName."""
+        image = find_image(self._store, name)
+        return None if image is None else self._image(self._store.images[image])
+
+    def config_document(self, image_id: str) -> bytes:
+        """The config as the registry has it; empty for an image that is not here."""
+        return self._store.config_document(ImageId(image_id))
+
+    def usage(self) -> FilesystemUsage:
+        return FilesystemUsage(
+            mountpoint=str(self._settings.root / "layers"),
+            used_bytes=self._store.size,
+            inodes_used=self._store.inodes,
+            timestamp_ns=time.time_ns(),
+        )
+
+    # --- pull and remove -------------------------------------------------------------------------------------------
+
+    async def pull(
+        self, reference: str, credentials: Credentials | None = None, on_progress: Listener | None = None
+    ) -> Image:
+        """Fetch the image, or ask the registry whether it is still the one that is here.
+
+        The same pull by several callers is one. It is given up, and leaves nothing, when the last of them is cancelled.
+        Raises InvalidReference, PullError, RegistryConfigError, LayerError, OSError.
+        """
+        parsed = parse_reference(reference)
+        key = str(parsed), credentials
+        listeners = self._listeners.setdefault(key, [])
+        if on_progress is not None:
+            listeners.append(on_progress)
+        try:
+            image = await self._pulls.run(key, lambda: self._pull(parsed, credentials, listeners))
+        finally:
+            if on_progress is not None:
+                listeners.remove(on_progress)
+            if not listeners:
+                self._listeners.pop(key, None)
+        record = self._store.images.get(image)
+        if record is None:
+            raise errors.ImageNotPresent(reference)  # removed in the moment between
+        return self._image(record)
+
+    async def _pull(
+        self, reference: Reference, credentials: Credentials | None, listeners: MutableSequence[Listener]
+    ) -> ImageId:
+        watch = self._board.begin(str(reference))
+        watch.listeners = listeners
+        began = time.monotonic()
+        failure: BaseException | None = None
+        try:
+            return await self._puller.pull(reference, credentials, watch)
+        except BaseException as error:
+            failure = error
+            await asyncio.shield(self._keeper.collect())
+            raise
+        finally:
+            self._board.end(watch)
+            if self._observer is not None:
+                self._observer.pull_finished(str(reference), time.monotonic() - began, failure)
+
+    async def remove(self, name: str) -> None:
+        """With all of its names. An unknown name is fine. Containers of the image are not disturbed.
+
+        Raises AmbiguousName.
+        """
+        image = find_image(self._store, name)
+        if image is not None:
+            self._store.remove_image(image)
+        await self._keeper.collect()
+
+    def watch_progress(self) -> AsyncIterator[tuple[PullProgress, ...]]:
+        """All pulls under way: now, and whenever something moved."""
+        return self._board.watch()
+
+    # --- mounts ----------------------------------------------------------------------------------------------------
+
+    async def mount_rootfs(self, image_id: str, directory: Path, *, read_only: bool = False) -> int:
+        """A detached mount for one container; its writable layer is made in `directory`.
+
+        The caller owns the descriptor. `directory` must exist as long as the container does: it is what keeps layers in
+        directory form from being removed. Raises ImageNotPresent, LayerError, OSError.
+        """
+        record = self._record(image_id)
+        layers = self._in_use(record, directory)
+        return await self._mounted(record, lambda: self._make_rootfs(record, layers, directory, read_only))
+
+    async def mount_image(self, image_id: str, owner: Path | None = None) -> int:
+        """The whole image, read-only, as a detached mount. `owner` is a directory that lives as long as the mount."""
+        record = self._record(image_id)
+        layers = self._in_use(record, owner)
+        return await self._mounted(record, lambda: self._make_image(layers))
+
+    async def container_usage(self, directory: Path) -> Usage:
+        """Of the writable layer that `mount_rootfs` made in `directory`; zero where there is none (any more)."""
+        return await asyncio.to_thread(_measure, directory / "upper")
+
+    async def _mounted(self, record: ImageRecord, make: Callable[[], int]) -> int:
+        """What `make` mounts, in a thread; the layers' own descriptors stay open meanwhile."""
+        with self._keeper.lease(record.layers):
+            fd = await _descriptor_from_thread(make)
+        if record.id not in self._store.images:
+            await self._keeper.collect()
+        return fd
+
+    def _record(self, image_id: str) -> ImageRecord:
+        record = self._store.images.get(ImageId(image_id))
+        if record is None:
+            raise errors.ImageNotPresent(image_id)
+        return record
+
+    def _in_use(self, record: ImageRecord, owner: Path | None) -> Sequence[LayerRecord]:
+        layers = stack(record.layers, self._store.layers)
+        kept = [layer.id for layer in layers if layer.form is LayerForm.DIRECTORY]
+        if kept and owner is not None:
+            owner.mkdir(parents=True, exist_ok=True)
+            self._store.use(str(owner), kept)
+        return layers
+
+    def _roots(self, layers: Sequence[LayerRecord], at_least: int = 1) -> Sequence[int]:
+        """From the top down, the empty layer below where there would be fewer than overlayfs wants."""
+        roots = [self._mounts.root(layer.id, layer.form) for layer in layers]
+        return roots if len(roots) >= at_least else [*roots, self._mounts.root(EMPTY, self.form)]
+
+    def _make_image(self, layers: Sequence[LayerRecord]) -> int:
+        if not layers:
+            raise errors.LayerError("none", "the image has no layers to mount")
+        return self._mounts.overlay(self._roots(layers, at_least=2))
+
+    def _make_rootfs(self, record: ImageRecord, layers: Sequence[LayerRecord], directory: Path, read_only: bool) -> int:
+        if read_only:
+            return self._make_image(layers)
+        upper, work = directory / "upper", directory / "work"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            upper.mkdir()
+            work.mkdir()
+        except FileExistsError:
+            # An attempt before this one: what overlayfs left in `work` would make it refuse.
+            shutil.rmtree(work, ignore_errors=True)
+            upper.mkdir(exist_ok=True)
+            work.mkdir()
+        # The root directory of an overlay is its upper layer's.
+        os.chown(upper, record.root_uid, record.root_gid)
+        os.chmod(upper, record.root_mode)
+        return self._mounts.overlay(self._roots(layers), upper=upper, work=work)
+
+    def _image(self, record: ImageRecord) -> Image:
+        return image_of(self._store, record, self._settings.pinned)
+
+
+async def _descriptor_from_thread(make: Callable[[], int]) -> int:
+    """The descriptor that `make` returns; closed if the caller is cancelled while it is made."""
+    future = asyncio.ensure_future(asyncio.to_thread(make))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(_close_result)
+        raise
+
+
+def _close_result(future: asyncio.Future[int]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        os.close(future.result())
+
+
+def _measure(top: Path) -> Usage:
+    used, inodes = 0, 0
+    try:
+        for _, directories, names, fd in os.fwalk(top):
+            inodes += 1
+            used += os.fstat(fd).st_blocks * 512
+            for name in (*names, *directories):
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if name in names or not os.path.isdir(name):
+                    used += status.st_blocks * 512
+                    inodes += 1
+    except FileNotFoundError:
+        pass  # the container is being removed
+    return Usage(used_bytes=used, inodes_used=inodes)
