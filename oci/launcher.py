@@ -26,6 +26,7 @@ from oci.engine.equipment import Equipment
 from oci.errors import OciError
 from oci.protocol import forking
 from oci.shim.become import become
+from oci.shim.shim import Shim
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
@@ -45,7 +46,7 @@ class Launcher:
         self._problems: list[str] = []
         self._cgroups = self._detect_cgroups()
         self._equipment = Equipment.gather()
-        self._engine = Engine(self._equipment)
+        self._shim = Shim(Engine(self._equipment), self._cgroups)
         syscalls.set_process_name(_NAME)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         # For the shims too: they end when their socket tells them, or by SIGKILL. What is executed gets the defaults.
@@ -87,8 +88,7 @@ class Launcher:
             pid = -(error.errno or 1)
         if pid == 0:
             listener, peer = fds
-            keep = self._equipment.proc
-            become(forking.unpack_request(data), self._engine, self._cgroups, listener, peer, keep)
+            become(self._shim, forking.unpack_request(data), listener, peer, self._equipment.proc)
         for fd in fds:
             os.close(fd)
         self._daemon.send(forking.pack_answer(pid))

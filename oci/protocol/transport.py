@@ -17,6 +17,7 @@ from oci.protocol import packet
 from oci.protocol.failures import ProtocolError
 from oci.protocol.messages import Message
 
+_CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
 _ANCILLARY: Final = socket.CMSG_SPACE(packet.FD_LIMIT * array.array("i").itemsize)
 
 
@@ -35,7 +36,7 @@ class Outgoing:
         return Outgoing(self.data, kept, kept)
 
     def close(self) -> None:
-        _close(self.owned)
+        close_all(self.owned)
 
 
 def prepare(id: int, message: Message) -> Outgoing:
@@ -64,39 +65,53 @@ def send(sock: socket.socket, outgoing: Outgoing) -> None:
 
 def receive(sock: socket.socket) -> packet.Packet | None:
     """The next packet; None when the peer has closed its end. Raises OSError and `ProtocolError`."""
-    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
-    fds = _descriptors(control)
+    raw = receive_raw(sock)
+    if raw is None:
+        return None
+    data, fds = raw
     try:
-        if not data:
-            _close(fds)
-            return None
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            raise ProtocolError(f"packet was cut to {len(data)} bytes and {len(fds)} descriptors")
-        size = packet.spill_size(data)
-        if size is not None:
-            data = _read_spill(fds, size)
-            os.close(fds.pop())
         return packet.unpack(data, tuple(fds))
     except BaseException:
-        _close(fds)
+        close_all(fds)
         raise
 
 
-def _descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
+def receive_raw(sock: socket.socket) -> tuple[bytes, Sequence[int]] | None:
+    """The same, not looked into; the descriptors are the caller's."""
+    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+    fds = _descriptors(control) if control else ()
+    if data and not flags & _CUT and not data.startswith(b"s"):
+        return data, fds
+    try:
+        if not data:
+            close_all(fds)
+            return None
+        if flags & _CUT:
+            raise ProtocolError(f"packet was cut to {len(data)} bytes and {len(fds)} descriptors")
+        size = packet.spill_size(data)
+        if size is None or not fds:
+            raise ProtocolError("spilled packet without its size or its descriptor")
+        content = _read_spill(fds[-1], size)
+        os.close(fds[-1])
+        return content, fds[:-1]
+    except BaseException:
+        close_all(fds)
+        raise
+
+
+def _descriptors(control: list[tuple[int, int, bytes]]) -> Sequence[int]:
     fds = array.array("i")
     for level, kind, content in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    return fds.tolist()
+    return fds
 
 
-def _read_spill(fds: list[int], size: int) -> bytes:
-    if not fds:
-        raise ProtocolError("spilled packet without its descriptor")
+def _read_spill(fd: int, size: int) -> bytes:
     parts = []
     offset = 0
     while offset < size:
-        part = os.pread(fds[-1], size - offset, offset)
+        part = os.pread(fd, size - offset, offset)
         if not part:
             raise ProtocolError(f"spilled packet ends after {offset} of {size} bytes")
         parts.append(part)
@@ -108,9 +123,9 @@ def close_descriptors(message: Message) -> None:
     """Close every descriptor that a received message carries."""
     for name in message.FDS:
         value = getattr(message, name)
-        _close(() if value is None else (value,) if isinstance(value, int) else value)
+        close_all(() if value is None else (value,) if isinstance(value, int) else value)
 
 
-def _close(fds: Sequence[int]) -> None:
+def close_all(fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)

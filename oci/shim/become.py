@@ -10,21 +10,17 @@ import socket
 from typing import NoReturn
 
 from oci import syscalls
-from oci.cgroups import CgroupDriver
 from oci.protocol.forking import ForkShim
 from oci.shim.address import BACKLOG
-from oci.shim.engine import Engine
-from oci.shim.shim import Config, Shim
+from oci.shim.shim import Shim
 
 NAME = "coracle-shim"
 
 
-def become(
-    request: ForkShim, engine: Engine, cgroups: CgroupDriver | None, listener: int, peer: int, *keep: int
-) -> NoReturn:
+def become(shim: Shim, request: ForkShim, listener: int, peer: int, *keep: int) -> NoReturn:
     """Never returns: the process ends with the shim. The signals' dispositions are the launcher's.
 
-    `listener` and `peer` are sockets; `keep` are the launcher's descriptors that the engine needs.
+    `listener` and `peer` are sockets; `keep` are the launcher's descriptors that the executor needs.
     """
     try:
         os.setsid()
@@ -36,8 +32,7 @@ def become(
         listening = socket.socket(fileno=listener)
         listening.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
         listening.setblocking(False)
-        config = Config(sandbox_id=request.sandbox_id, directory=request.directory, engine=engine, cgroups=cgroups)
-        Shim(config, listening).run(socket.socket(fileno=peer))
+        shim.run(request, listening, socket.socket(fileno=peer))
         os._exit(0)
     finally:
         os._exit(1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from oci.errors import StateError
-from oci.protocol.messages import Attach, ContainerCreate, ContainerExited, ContainerHandles, ContainerState
+from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
-from oci.shim.server import Reply
+from oci.shim.server import Request
 from oci.shim.streams import Sink, Stream
 
 
@@ -19,9 +19,10 @@ class Output:
 
     __slots__ = ("_log", "_loop", "_streams")
 
-    def __init__(self, loop: Loop, log_path: str | None) -> None:
+    def __init__(self, loop: Loop, log_fd: int | None) -> None:
+        """Takes the log's descriptor over; without one, output is thrown away."""
         self._loop = loop
-        self._log = None if log_path is None else LogFile(log_path)
+        self._log = None if log_fd is None else LogFile(log_fd)
         self._streams: dict[str, Stream] = {}
 
     def add(self, name: str, fd: int) -> None:
@@ -45,9 +46,12 @@ class Output:
         for stream in self._streams.values():
             stream.drain()
 
-    def reopen_log(self) -> None:
-        if self._log is not None:
-            self._log.reopen()
+    def replace_log(self, fd: int) -> None:
+        """Takes the descriptor over."""
+        if self._log is None:
+            self._log = LogFile(fd)
+        else:
+            self._log.replace(fd)
 
     def close(self) -> None:
         for stream in self._streams.values():
@@ -65,10 +69,10 @@ class Container:
     """
 
     id: str
-    bundle: str
-    log_path: str | None
-    cgroup_path: str | None
     output: Output
+    bundle: str = ""
+    log_path: str | None = None
+    cgroup_path: str | None = None
     state: Literal["creating", "created", "running", "exited"] = "creating"
     worker: int = 0
     pid: int = 0
@@ -77,23 +81,13 @@ class Container:
     stdin_fd: int | None = None
     console_fd: int | None = None
     seccomp_fd: int | None = None
-    starting: Reply | None = None
+    starting: Request | None = None
     start_status: int | None = None
     created_at: int = 0
     started_at: int = 0
     status: int = 0
     finished_at: int = 0
     oom_kills: int = 0
-
-    @classmethod
-    def new(cls, request: ContainerCreate, output: Output) -> Container:
-        return cls(
-            id=request.container_id,
-            bundle=request.bundle,
-            log_path=request.log_path,
-            cgroup_path=request.cgroup_path,
-            output=output,
-        )
 
     def handles(self) -> ContainerHandles:
         """Borrowed from the container: valid until something else happens."""

@@ -21,15 +21,15 @@ from typing import Any
 from oci.cgroups import CgroupDriver
 from oci.errors import ContainerExists, ContainerNotFound, StateError
 from oci.handshake.channel import Kind, failure
-from oci.protocol import messages
-from oci.protocol.messages import AdoptContainer, ContainerCreate, Done, SandboxNamespaces
+from oci.protocol.messages import AdoptContainer, ContainerCreate, Kill, Resize, SandboxNamespaces
 from oci.shim import foreign, records
 from oci.shim.container import Container, Output
 from oci.shim.engine import Engine
+from oci.shim.log_file import open_log
 from oci.shim.loop import Children, Loop
-from oci.shim.server import Reply, Server
+from oci.shim.server import Request, Server
 from oci.shim.work import creation, ending
-from oci.shim.workers import Outcome, Workers
+from oci.shim.workers import Outcome, Workers, nothing
 
 # What a shell answers for a command that cannot be executed, and the runtimes for all other reasons.
 _START_FAILED = {errno.ENOENT: 127, errno.EACCES: 126}
@@ -41,7 +41,6 @@ _FAILED = Kind.FAILED.value
 class Containers:
     def __init__(
         self,
-        directory: str,
         engine: Engine,
         cgroups: CgroupDriver | None,
         loop: Loop,
@@ -49,7 +48,7 @@ class Containers:
         workers: Workers,
         server: Server,
     ) -> None:
-        self._directory = directory
+        self.directory = ""
         self._engine = engine
         self._cgroups = cgroups
         self._loop = loop
@@ -67,36 +66,33 @@ class Containers:
             raise ContainerNotFound(container_id)
         return container
 
-    def create(self, request: ContainerCreate, namespaces: SandboxNamespaces, reply: Reply) -> None:
-        if request.container_id in self._all:
-            raise ContainerExists(request.container_id)
-        container = Container.new(request, Output(self._loop, request.log_path))
+    def create(self, request: Request, namespaces: SandboxNamespaces) -> None:
+        if request.key in self._all:
+            raise ContainerExists(request.key)
+        container = Container(id=request.key, output=Output(self._loop, None))
 
         def finished(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
             container.worker = 0
             if record is None:
                 del self._all[container.id]
-                container.close()
-                return
-            self._created(container, record[0], fds)
+            else:
+                self._created(container, record, fds)
 
         engine, cgroups = self._engine, self._cgroups
-        try:
-            container.worker = self._workers.spawn(
-                reply, lambda: creation.create(request, namespaces, engine, cgroups), finished
-            )
-        except BaseException:
-            container.close()
-            raise
+        container.worker = self._workers.spawn(
+            request, lambda: creation.create(request.read(ContainerCreate), namespaces, engine, cgroups), finished
+        )
         self._all[container.id] = container
 
-    def _created(self, container: Container, pid: int, fds: dict[str, int]) -> None:
-        container.pid = pid
+    def _created(self, container: Container, record: tuple[Any, ...], fds: dict[str, int]) -> None:
+        container.pid, container.bundle, container.log_path, container.cgroup_path = record
         container.pidfd = fds.pop("pidfd")
         container.channel = fds.pop("channel")
         container.stdin_fd = fds.pop("stdin_fd", None)
         container.seccomp_fd = fds.pop("seccomp_fd", None)
         container.console_fd = fds.pop("console_fd", None)
+        if "log_fd" in fds:
+            container.output.replace_log(fds.pop("log_fd"))
         if container.console_fd is not None:
             # The end of the stream is no reason to close the pty: somebody may open its other side again.
             container.output.add("stdout", os.dup(container.console_fd))
@@ -105,16 +101,17 @@ class Containers:
                 container.output.add(name, fds.pop(f"{name}_fd"))
         container.state = "created"
         container.created_at = time.time_ns()
-        self._children.watch(pid, lambda status: self._exited(container, status))
+        self._children.watch(container.pid, lambda status: self._exited(container, status))
 
-    def adopt(self, request: AdoptContainer) -> Container:
+    def adopt(self, asked: Request) -> None:
         """Take over a container whose shim died. One that has exited meanwhile is told at once.
 
         One that was not started yet can never be: its init waits for a shim that is gone, and ends.
         """
+        request = asked.read(AdoptContainer)
         if request.container_id in self._all:
             raise ContainerExists(request.container_id)
-        output = Output(self._loop, request.log_path)
+        output = Output(self._loop, None if request.log_path is None else open_log(request.log_path))
         container = Container(
             id=request.container_id,
             bundle=request.bundle,
@@ -132,7 +129,7 @@ class Containers:
             if fd is not None:
                 output.add(name, os.dup(fd))
         self._all[container.id] = container
-        record = records.read(self._directory, container.id)
+        record = records.read(self.directory, container.id)
         if record is not None:  # its shim died after the container did
             container.state = "exited"
             container.status, container.finished_at = record.status, record.finished_at
@@ -140,86 +137,88 @@ class Containers:
             self._server.tell(record)
         else:
             foreign.watch(self._loop, container.pidfd, lambda status: self._exited(container, status))
-        return container
+        asked.reply(container.handles())
 
-    def start(self, container_id: str, reply: Reply) -> None:
-        container = self.get(container_id)
+    def start(self, request: Request) -> None:
+        container = self.get(request.key)
         if container.state != "created" or container.channel < 0 or container.starting is not None:
             state = "being started" if container.starting is not None else container.state
-            raise StateError(container_id, f"cannot be started, it is {state}")
+            raise StateError(container.id, f"cannot be started, it is {state}")
         os.write(container.channel, _START)
-        container.starting = reply
+        container.starting = request
         self._loop.add(container.channel, lambda _: self._start_ready(container))
 
     def _start_ready(self, container: Container) -> None:
         """The init has executed (its end closed by that), or says why it cannot and ends."""
-        reply, container.starting = container.starting, None
+        request, container.starting = container.starting, None
         self._loop.remove(container.channel)
         try:
             data = os.read(container.channel, 8192)
         except ConnectionResetError:  # it was killed before it read our order
             data = b""
         container.close_channel()
-        if reply is None:
+        if request is None:
             return
         if not data:
             container.state = "running"
             container.started_at = time.time_ns()
-            reply.done(Done())
+            request.done()
         elif data[:1] == _FAILED:
             error = failure(data[1:])
             container.start_status = _START_FAILED.get(error.errno, _START_FAILED_OTHERWISE) << 8
-            reply.fail(error)
+            request.fail(error)
         else:
             signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
-            reply.fail(StateError(container.id, f"cannot be started, its init asks for {Kind(data[:1]).name}"))
+            request.fail(StateError(container.id, f"cannot be started, its init asks for {Kind(data[:1]).name}"))
 
-    def kill(self, request: messages.Kill, reply: Reply) -> None:
-        container = self.get(request.container_id)
-        if request.all and container.cgroup_path is not None and self._cgroups is not None:
-            cgroups, number = self._cgroups, request.signal
-            self._workers.spawn(reply, lambda: ending.kill_all(container, number, cgroups), _nothing)
+    def kill(self, request: Request, kill: Kill) -> None:
+        container = self.get(kill.container_id)
+        if kill.all and container.cgroup_path is not None and self._cgroups is not None:
+            cgroups, number = self._cgroups, kill.signal
+            self._workers.spawn(request, lambda: ending.kill_all(container, number, cgroups), nothing)
             return
         try:
             if container.state == "creating":
                 # Its init goes with the worker, whose end of the channel closes.
                 os.kill(container.worker, signal.SIGKILL)
             elif container.state != "exited":
-                signal.pidfd_send_signal(container.pidfd, request.signal)
+                signal.pidfd_send_signal(container.pidfd, kill.signal)
         except ProcessLookupError:
             pass
-        reply.done(Done())
+        request.done()
 
-    def delete(self, container_id: str, reply: Reply) -> None:
-        container = self._all.get(container_id)
+    def delete(self, request: Request) -> None:
+        container = self._all.get(request.key)
         if container is None:
-            reply.done(Done())
+            request.done()
             return
         if container.state != "exited" or container.worker:
             state = "being deleted" if container.state == "exited" else container.state
-            raise StateError(container_id, f"cannot be deleted, it is {state}")
+            raise StateError(container.id, f"cannot be deleted, it is {state}")
 
         def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
             container.worker = 0
             if record is not None:
                 container.output.drain()
                 container.close()
-                del self._all[container_id]
+                del self._all[container.id]
 
-        directory, cgroups = self._directory, self._cgroups
-        container.worker = self._workers.spawn(reply, lambda: ending.remove(container, directory, cgroups), finished)
+        directory, cgroups = self.directory, self._cgroups
+        container.worker = self._workers.spawn(request, lambda: ending.remove(container, directory, cgroups), finished)
 
-    def reopen_log(self, container_id: str) -> None:
-        container = self.get(container_id)
+    def reopen_log(self, request: Request) -> None:
+        container = self.get(request.key)
         if container.state == "exited":
-            raise StateError(container_id, "has exited, its log is not reopened")
-        container.output.reopen_log()
+            raise StateError(container.id, "has exited, its log is not reopened")
+        if container.log_path is not None:
+            container.output.replace_log(open_log(container.log_path))
+        request.done()
 
-    def resize(self, container_id: str, *, width: int, height: int) -> None:
-        container = self.get(container_id)
+    def resize(self, resize: Resize) -> None:
+        container = self.get(resize.container_id)
         if container.console_fd is None:
-            raise StateError(container_id, "has no terminal")
-        termios.tcsetwinsize(container.console_fd, (height, width))
+            raise StateError(container.id, "has no terminal")
+        termios.tcsetwinsize(container.console_fd, (resize.height, resize.width))
 
     def _exited(self, container: Container, status: int) -> None:
         container.finished_at = time.time_ns()
@@ -236,7 +235,7 @@ class Containers:
             if record is None:
                 self._server.tell(container.exit_record())
 
-        directory, cgroups = self._directory, self._cgroups
+        directory, cgroups = self.directory, self._cgroups
 
         def work() -> Outcome:
             return ending.record_exit(container, container.status, container.finished_at, directory, cgroups)
@@ -250,7 +249,3 @@ class Containers:
 
 def _keep(fd: int | None) -> int | None:
     return None if fd is None else os.dup(fd)
-
-
-def _nothing(_: tuple[Any, ...] | None, __: dict[str, int]) -> None:
-    pass

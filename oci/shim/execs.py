@@ -11,24 +11,24 @@ from typing import Any
 
 from oci.cgroups import CgroupDriver
 from oci.errors import StateError
-from oci.protocol.messages import ExecExited, ExecStart, ExecState
+from oci.protocol.messages import ExecStart, ExecState
 from oci.shim.container import Container
 from oci.shim.engine import Engine
 from oci.shim.loop import Children
-from oci.shim.server import Reply, Server
+from oci.shim.server import Request, Server
 from oci.shim.work import execution
-from oci.shim.workers import Workers
+from oci.shim.workers import Outcome, Workers
 
 
 @dataclass(slots=True, kw_only=True)
 class _Exec:
-    """`pidfd` is -1 while a worker is starting it; `doomed` is a signal that came too early."""
+    """`event` is its exit event but for the status and the time."""
 
     container_id: str
     pid: int = 0
     pidfd: int = -1
     console_fd: int | None = None
-    doomed: int = 0
+    event: bytes = b""
 
 
 class Execs:
@@ -41,37 +41,46 @@ class Execs:
         self._workers = workers
         self._server = server
         self._all: dict[str, _Exec] = {}
+        self._starting = 0
+        # Signals for execs that a worker is still starting.
+        self._doomed: dict[str, int] = {}
 
-    def start(self, container: Container, request: ExecStart, reply: Reply) -> None:
+    def start(self, container: Container, request: Request) -> None:
         if container.state != "running":
             raise StateError(container.id, f"is {container.state}, nothing can be executed in it")
-        exec_id = request.exec_id
-        if exec_id in self._all:
-            raise StateError(container.id, f"has an exec {exec_id!r} already")
         one = _Exec(container_id=container.id)
         engine, cgroups = self._engine, self._cgroups
+        known = self._all
+
+        def work() -> Outcome:
+            start = request.read(ExecStart)
+            if start.exec_id in known:
+                raise StateError(container.id, f"has an exec {start.exec_id!r} already")
+            return execution.execute(container, start, engine, cgroups)
 
         def finished(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
-            if record is None:
-                del self._all[exec_id]
-                return
-            one.pid = record[0]
-            one.pidfd = fds.pop("pidfd")
-            one.console_fd = fds.pop("console_fd", None)
-            self._children.watch(one.pid, lambda status: self._exited(exec_id, status))
-            if one.doomed:
-                self.kill(exec_id, one.doomed)
+            self._starting -= 1
+            if record is not None:
+                one.pid, exec_id, one.event = record
+                one.pidfd = fds.pop("pidfd")
+                one.console_fd = fds.pop("console_fd", None)
+                known[exec_id] = one
+                self._children.watch(one.pid, lambda status: self._exited(exec_id, status))
+                number = self._doomed.pop(exec_id, 0)
+                if number:
+                    self.kill(exec_id, number)
+            if not self._starting:
+                self._doomed.clear()
 
-        self._workers.spawn(reply, lambda: execution.execute(container, request, engine, cgroups), finished)
-        self._all[exec_id] = one
+        self._workers.spawn(request, work, finished)
+        self._starting += 1
 
     def kill(self, exec_id: str, number: int) -> None:
-        """One that is over is no error: it ended while the request was on its way."""
+        """One that is over is no error: it ended while the request was on its way. One may also be about to start."""
         one = self._all.get(exec_id)
         if one is None:
-            return
-        if one.pidfd < 0:
-            one.doomed = number
+            if self._starting:
+                self._doomed[exec_id] = number
             return
         try:
             signal.pidfd_send_signal(one.pidfd, number)
@@ -93,8 +102,4 @@ class Execs:
         os.close(one.pidfd)
         if one.console_fd is not None:
             os.close(one.console_fd)
-        self._server.tell(
-            ExecExited(
-                container_id=one.container_id, exec_id=exec_id, pid=one.pid, status=status, finished_at=time.time_ns()
-            )
-        )
+        self._server.event().send(one.event % (status, time.time_ns()))

@@ -14,14 +14,20 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW |
 _MODE = 0o640
 
 
-class LogFile:
-    """Raises OSError when the file cannot be opened."""
+def open_log(path: str) -> int:
+    """Raises OSError."""
+    return os.open(path, _FLAGS, _MODE)
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+
+class LogFile:
+    """Takes the descriptor over."""
+
+    __slots__ = ("_fd", "_torn", "lost_bytes")
+
+    def __init__(self, fd: int) -> None:
         self.lost_bytes = 0
         self._torn = False
-        self._fd = os.open(path, _FLAGS, _MODE)
+        self._fd = fd
 
     def write(self, lines: bytes) -> None:
         if self._torn:
@@ -34,9 +40,8 @@ class LogFile:
             self.lost_bytes += len(lines) - written
         self._torn = 0 < written < len(lines) and lines[written - 1 : written] != b"\n"
 
-    def reopen(self) -> None:
-        """The new file exists when this returns; when it raises OSError the old one stays in use."""
-        fd = os.open(self.path, _FLAGS, _MODE)
+    def replace(self, fd: int) -> None:
+        """Go on in another file."""
         os.close(self._fd)
         self._fd = fd
         self._torn = False

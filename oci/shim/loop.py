@@ -21,25 +21,35 @@ Exited = Callable[[int], None]
 
 class Loop:
     def __init__(self, fault: Callable[[BaseException], None]) -> None:
-        self._epoll = select.epoll()
+        self._epoll: select.epoll | None = None
         self._callbacks: dict[int, Ready] = {}
         self._fault = fault
         self._running = True
 
+    def open(self) -> None:
+        """In the process whose loop it is."""
+        self._epoll = select.epoll()
+
+    @property
+    def epoll(self) -> select.epoll:
+        if self._epoll is None:
+            raise RuntimeError("the loop is not open")
+        return self._epoll
+
     def add(self, fd: int, callback: Ready, events: int = select.EPOLLIN) -> None:
-        self._epoll.register(fd, events)
+        self.epoll.register(fd, events)
         self._callbacks[fd] = callback
 
     def change(self, fd: int, events: int) -> None:
-        self._epoll.modify(fd, events)
+        self.epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
         """Before the descriptor is closed: a duplicate elsewhere would keep a closed one in the epoll set."""
         if self._callbacks.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+            self.epoll.unregister(fd)
 
     def run(self) -> None:
-        poll, callbacks, call = self._epoll.poll, self._callbacks, self.call
+        poll, callbacks, call = self.epoll.poll, self._callbacks, self.call
         while self._running:
             for fd, events in poll(-1, _BATCH):
                 callback = callbacks.get(fd)
@@ -66,10 +76,13 @@ class Children:
         self._loop = loop
         self._watched: dict[int, Exited] = {}
         self._unclaimed: dict[int, int] = {}
+        self._wake = -1
+
+    def open(self) -> None:
+        """In the process whose children they are. The handler of SIGCHLD need do nothing: it wakes us by the pipe."""
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # The launcher's handler does nothing: the interpreter has written to the pipe by then.
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-        loop.add(self._wake, self._awake)
+        self._loop.add(self._wake, self._awake)
 
     def watch(self, pid: int, exited: Exited) -> None:
         """`exited` gets the wait status: from the loop, or now."""

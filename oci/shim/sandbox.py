@@ -10,7 +10,7 @@ from oci.errors import StateError
 from oci.protocol.messages import AdoptSandbox, InitExited, SandboxNamespaces, SandboxSetup
 from oci.shim import foreign
 from oci.shim.loop import Children, Loop
-from oci.shim.server import Reply
+from oci.shim.server import Request
 from oci.shim.work import namespaces
 from oci.shim.workers import Workers
 
@@ -20,26 +20,24 @@ _NONE = SandboxNamespaces()
 class Sandbox:
     def __init__(
         self,
-        sandbox_id: str,
-        directory: str,
         loop: Loop,
         children: Children,
         workers: Workers,
         tell: Callable[[InitExited], None],
     ) -> None:
-        self.id = sandbox_id
+        self.id = ""
+        self.directory = ""
         self.namespaces = _NONE
-        self._directory = directory
         self._loop = loop
         self._children = children
         self._workers = workers
         self._tell = tell
         self._busy = False
 
-    def make(self, setup: SandboxSetup, reply: Reply) -> None:
+    def make(self, request: Request) -> None:
         self._refuse_second()
         self._busy = True
-        directory = self._directory
+        directory = self.directory
 
         def finished(record: tuple[int | None] | None, fds: dict[str, int]) -> None:
             self._busy = False
@@ -50,17 +48,18 @@ class Sandbox:
                 if init_pid is not None:
                     self._children.watch(init_pid, self._init_exited)
 
-        self._workers.spawn(reply, lambda: namespaces.make(setup, directory), finished)
+        self._workers.spawn(request, lambda: namespaces.make(request.read(SandboxSetup), directory), finished)
 
-    def adopt(self, kept: AdoptSandbox) -> SandboxNamespaces:
+    def adopt(self, request: Request) -> None:
         """The descriptors of a pod whose shim died, duplicated."""
         self._refuse_second()
+        kept = request.read(AdoptSandbox)
         names = SandboxNamespaces.FDS
         held = {name: os.dup(fd) for name in names if (fd := getattr(kept, name)) is not None}
         self.namespaces = SandboxNamespaces(init_pid=kept.init_pid, **held)
         if self.namespaces.init_pidfd is not None:
             foreign.watch(self._loop, self.namespaces.init_pidfd, self._init_exited)
-        return self.namespaces
+        request.reply(self.namespaces)
 
     def end(self) -> None:
         """The init's death ends what shares its pid namespace; the others go when their last holder goes."""

@@ -11,61 +11,86 @@ import select
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from oci.protocol import failures, transport
+from oci.protocol import failures, packet, transport
+from oci.protocol.failures import ProtocolError
 from oci.protocol.messages import Message
 from oci.protocol.transport import Outgoing
 from oci.shim.loop import Loop
+
+M = TypeVar("M", bound=Message)
 
 _QUEUE = 256
 _SILENT = 8
 _UCRED = struct.Struct("=iII")
 
 
-class Reply:
-    """The place for a request's one answer, now or later; it goes nowhere when the daemon that asked has gone."""
+class Request:
+    """What the daemon wants, unread but for its line, and the place for the one answer to it, now or later.
 
-    __slots__ = ("_peer", "_server", "id")
+    The answer goes nowhere when the daemon that asked has gone. With id 0 it is an event of our own.
+    """
 
-    def __init__(self, server: Server, peer: socket.socket | None, id: int) -> None:
+    __slots__ = ("_peer", "_server", "data", "fds", "id", "key", "kind")
+
+    def __init__(
+        self, server: Server, peer: socket.socket | None, data: bytes = b"", fds: Sequence[int] = (), id: int = 0
+    ) -> None:
         self._server = server
         self._peer = peer
+        self.data = data
+        self.fds = fds
         self.id = id
+        self.kind = b""
+        self.key = "-"
+        if data:
+            self.kind, self.id, self.key = packet.split(data)
 
-    def done(self, answer: Message) -> None:
+    def read(self, cls: type[M]) -> M:
+        """The whole message; its descriptors are borrowed from the request, which closes them when it is over."""
+        message = packet.unpack(self.data, tuple(self.fds)).message
+        if not isinstance(message, cls):
+            raise ProtocolError(f"{message.KIND} where {cls.KIND} belongs")
+        return message
+
+    def done(self) -> None:
+        self.send(packet.pack_done(self.id))
+
+    def reply(self, answer: Message) -> None:
         """The answer's descriptors are borrowed for the duration of this call."""
         self._server.send(self._peer, transport.prepare(self.id, answer))
 
     def fail(self, error: Exception) -> None:
-        self._server.send_failure(self._peer, self.id, error)
+        failure = failures.from_exception(error)
+        if not failure.error:
+            self._server.fault(error)
+        self.reply(failure)
 
-    def send(self, data: bytes, fds: tuple[int, ...]) -> None:
+    def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """A packet that somebody else has made."""
-        self._server.send(self._peer, Outgoing(data, fds))
+        self._server.send(self._peer, Outgoing(data, tuple(fds)))
 
 
 class Server:
-    """`answer` replies, keeps the `Reply` for later, or raises. The request's descriptors are closed when it returns.
+    """`answer` answers, keeps the request for later, or raises. Its descriptors are closed when that returns.
 
     An exception that is no error of `oci.errors` is also passed to `fault`.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        listener: socket.socket,
-        answer: Callable[[Message, Reply], None],
-        fault: Callable[[BaseException], None],
-    ) -> None:
+    def __init__(self, loop: Loop, answer: Callable[[Request], None], fault: Callable[[BaseException], None]) -> None:
+        self.fault = fault
         self._loop = loop
-        self._listener = listener
         self._answer = answer
-        self._fault = fault
+        self._listener: socket.socket | None = None
         self._peer: socket.socket | None = None
         self._silent: dict[int, socket.socket] = {}
         self._unsent: deque[Outgoing] = deque()
-        loop.add(listener.fileno(), self._accept)
+
+    def listen(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._loop.add(listener.fileno(), self._accept)
 
     def serve(self, peer: socket.socket) -> None:
         """Take the connection over; the one before is closed."""
@@ -74,20 +99,12 @@ class Server:
         self._peer = peer
         self._loop.add(peer.fileno(), self._ready)
 
-    def event(self) -> Reply:
-        """Where an event goes: to the daemon that is there when it happens."""
-        return Reply(self, self._peer, 0)
+    def event(self) -> Request:
+        """For an event: it goes to the daemon that is there now."""
+        return Request(self, self._peer)
 
     def tell(self, event: Message) -> None:
-        if self._peer is not None:
-            self.event().done(event)
-
-    def send_failure(self, peer: socket.socket | None, id: int, error: Exception) -> None:
-        failure = failures.from_exception(error)
-        if not failure.error:
-            self._fault(error)
-        if id:
-            self.send(peer, transport.prepare(id, failure))
+        self.event().reply(event)
 
     def send(self, peer: socket.socket | None, outgoing: Outgoing) -> None:
         if peer is None or peer is not self._peer:
@@ -109,6 +126,8 @@ class Server:
             self._drop()
 
     def _accept(self, _: int) -> None:
+        if self._listener is None:
+            return
         try:
             peer, _address = self._listener.accept()
         except OSError:  # it went away again
@@ -136,25 +155,30 @@ class Server:
             self._receive(self._peer)
 
     def _receive(self, peer: socket.socket) -> None:
+        fds: Sequence[int] = ()
         try:
-            packet = transport.receive(peer)
+            raw = transport.receive_raw(peer)
+            if raw is None:
+                self._drop()
+                return
+            data, fds = raw
+            request = Request(self, peer, data, fds)
         except BlockingIOError:
             return
         except OSError:
-            packet = None
-        except failures.ProtocolError as error:
-            self._fault(error)
-            packet = None
-        if packet is None:
             self._drop()
             return
-        reply = Reply(self, peer, packet.id)
+        except ProtocolError as error:
+            self.fault(error)
+            transport.close_all(fds)
+            self._drop()
+            return
         try:
-            self._answer(packet.message, reply)
+            self._answer(request)
         except Exception as error:
-            reply.fail(error)
+            request.fail(error)
         finally:
-            transport.close_descriptors(packet.message)
+            transport.close_all(fds)
 
     def _flush(self) -> None:
         while self._unsent and self._peer is not None:

@@ -25,7 +25,7 @@ from oci.protocol import failures, transport
 from oci.protocol.failures import Failure, PeerFault
 from oci.protocol.messages import Message
 from oci.shim.loop import Children, Loop
-from oci.shim.server import Reply
+from oci.shim.server import Request
 
 _PACKET: Final = 64 << 10
 _ANCILLARY: Final = socket.CMSG_SPACE(253 * 4)
@@ -52,7 +52,7 @@ class Workers:
         self._fault = fault
         self._active = 0
 
-    def spawn(self, reply: Reply, work: Work, finished: Finished) -> int:
+    def spawn(self, request: Request, work: Work, finished: Finished) -> int:
         """The worker's pid; OSError when fork fails. `finished` is called from the loop, after the answer went."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -63,14 +63,14 @@ class Workers:
             raise
         if pid == 0:
             ours.close()
-            self._be_worker(theirs, reply.id, work)
+            self._be_worker(theirs, request.id, work)
         theirs.close()
         self._active += 1
-        self._children.watch(pid, _nothing)
-        self._loop.add(ours.fileno(), lambda _: self._heard(ours, reply, finished))
+        self._children.watch(pid, _reaped)
+        self._loop.add(ours.fileno(), lambda _: self._heard(ours, request, finished))
         return pid
 
-    def _heard(self, ours: socket.socket, reply: Reply, finished: Finished) -> None:
+    def _heard(self, ours: socket.socket, request: Request, finished: Finished) -> None:
         self._loop.remove(ours.fileno())
         try:
             data, control, _, _ = ours.recvmsg(_PACKET, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
@@ -82,13 +82,14 @@ class Workers:
         if not data:
             finished(None, {})
             self._over()
-            reply.fail(PeerFault("WorkerDied", "the process that served the request was killed"))
+            if request.id:
+                request.fail(PeerFault("WorkerDied", "the process that served the request was killed"))
             return
         answer, count, places, record = marshal.loads(data)
         named = {name: fds[place] for name, place in places.items()}
         try:
             if answer:
-                reply.send(answer, tuple(fds[:count]))
+                request.send(answer, fds[:count])
             finished(record, named)
         finally:
             taken = {fds[place] for name, place in places.items() if name not in named}
@@ -140,5 +141,9 @@ def _packet(id: int, result: Outcome | Failure) -> transport.Outgoing:
     return transport.Outgoing(marshal.dumps((answer, len(outgoing.fds), places, record)), tuple(fds))
 
 
-def _nothing(_: int) -> None:
+def nothing(_: tuple[Any, ...] | None, __: dict[str, int]) -> None:
+    """`Finished` for work that leaves no trace in the shim's books."""
+
+
+def _reaped(_: int) -> None:
     pass

@@ -20,6 +20,7 @@ from oci.protocol.forking import ForkShim
 from oci.protocol.messages import ContainerExited
 from oci.shim.address import listen
 from oci.shim.become import become
+from oci.shim.shim import Shim as ShimProcess
 from oci.spec import Process
 
 
@@ -137,7 +138,7 @@ def fork_shim(directory: Path) -> tuple[int, socket.socket]:
             if pid == 0:
                 signal.signal(signal.SIGCHLD, lambda *_: None)
                 request = ForkShim(sandbox_id="pod", directory=str(directory))
-                become(request, HostEngine(), None, listener.detach(), theirs.detach())
+                become(ShimProcess(HostEngine(), None), request, listener.detach(), theirs.detach())
     return pid, ours
 
 

@@ -72,19 +72,26 @@ def test_every_kind_is_unique() -> None:
     [
         b"",
         b"{",
-        b"[]",
-        b"\xff",
-        b'{"v":2,"kind":"hello","id":1,"body":{}}',
-        b'{"v":1,"kind":"nonsense","id":1,"body":{}}',
-        b'{"v":1,"kind":["hello"],"id":1,"body":{}}',
-        b'{"v":1,"kind":"hello","id":"1","body":{}}',
-        b'{"v":1,"kind":"hello","id":1,"body":[]}',
-        b'{"v":1,"kind":"kill","id":1,"body":{"containerId":"c"}}',
-        b'{"v":1,"kind":"start","id":1,"body":{"containerID":7}}',
-        b'{"v":1,"kind":"exec_started","id":1,"body":{"pid":1,"pidfd":0,"consoleFd":0}}',
-        b'{"v":1,"kind":"exec_started","id":1,"body":{"pid":1,"pidfd":0,"consoleFd":true}}',
-        b'{"v":1,"kind":"exec_started","id":1,"body":{"pid":1,"pidfd":-1,"consoleFd":0}}',
-        b"[" * 100_000,
+        b"1 hello 1 -",
+        b"1 hello 1\n{}",
+        b"1 hello 1 - -\n{}",
+        b"1 hello -1 -\n{}",
+        b"1 hello x -\n{}",
+        b"2 hello 1 -\n{}",
+        b"1 nonsense 1 -\n{}",
+        b"1 \xff 1 -\n{}",
+        b"1 hello 1 -\n",
+        b"1 hello 1 -\n[]",
+        b"1 hello 1 -\n{",
+        b"1 hello 1 -\n{} ",
+        b"1 hello 1 -\n\xff",
+        b'1 kill 1 c\n{"containerID":"c"}',
+        b'1 start 1 c\n{"containerID":7}',
+        b'1 start 1 c\n{"containerID":"d"}',
+        b'1 exec_started 1 -\n{"pid":1,"pidfd":0,"consoleFd":0}',
+        b'1 exec_started 1 -\n{"pid":1,"pidfd":0,"consoleFd":true}',
+        b'1 exec_started 1 -\n{"pid":1,"pidfd":-1,"consoleFd":0}',
+        b"1 hello 1 -\n" + b"[" * 100_000,
     ],
 )  # fmt: skip
 def test_malformed_packet_is_an_error(data: bytes) -> None:
@@ -115,11 +122,39 @@ def test_any_document_is_understood_or_refused(
     kind: str, names: list[str], values: list[object], fds: list[int]
 ) -> None:
     body = dict(zip(names, values, strict=False))
-    data = json.dumps({"v": 1, "kind": kind, "id": 1, "body": body}).encode()
+    data = b"1 %b 1 c\n%b" % (kind.encode(), json.dumps(body).encode())
     try:
         packet.unpack(data, tuple(fds))
     except ProtocolError:
         pass
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_understood_or_refused(data: bytes) -> None:
+    try:
+        packet.unpack(data, ())
+    except ProtocolError:
+        pass
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\nb", "%d", "x" * 256, "\u00e9"])
+def test_id_that_cannot_stand_in_a_line(key: str) -> None:
+    with pytest.raises(ProtocolError, match="is no id"):
+        packet.pack(1, messages.Start(container_id=key))
+    with pytest.raises(ProtocolError, match="is no id"):
+        packet.exec_exited_template("c", key, 5)
+
+
+def test_cheap_packets_are_the_real_ones() -> None:
+    assert packet.unpack(packet.pack_done(77), ()) == packet.Packet(77, messages.Done())
+    event = packet.exec_exited_template("c", "e", 5) % (256, 1 << 60)
+    expected = messages.ExecExited(container_id="c", exec_id="e", pid=5, status=256, finished_at=1 << 60)
+    assert packet.unpack(event, ()) == packet.Packet(0, expected)
+
+
+def test_line() -> None:
+    data, _ = packet.pack(12, messages.Start(container_id="abc"))
+    assert packet.split(data) == (b"start", 12, "abc")
 
 
 def test_too_many_descriptors_is_an_error() -> None:
@@ -136,7 +171,7 @@ def test_announcement_of_an_odd_size_is_an_error(data: bytes) -> None:
 
 def test_announcement() -> None:
     assert packet.spill_size(packet.pack_spill(40_000)) == 40_000
-    assert packet.spill_size(b"{}") is None
+    assert packet.spill_size(b"1 done 1 -") is None
 
 
 @pytest.mark.parametrize(

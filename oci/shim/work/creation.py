@@ -12,6 +12,7 @@ from oci.engine import CreateRequest, Launch, Phase
 from oci.errors import SpecError, Unsupported
 from oci.protocol.messages import ContainerCreate, ContainerHandles, SandboxNamespaces
 from oci.shim.engine import Engine
+from oci.shim.log_file import open_log
 from oci.shim.work.namespaces import enter
 from oci.shim.work.stdio import Pipes, open_pipes
 from oci.shim.workers import Outcome
@@ -30,6 +31,7 @@ def create(
         if request.cgroup_path is not None and cgroups is not None:
             cgroup = cgroups.create(request.cgroup_path, spec.linux.resources)
             undo.callback(cgroup.remove)
+        log_fd = None if request.log_path is None else open_log(request.log_path)
         enter(namespaces)
         terminal = spec.process is not None and spec.process.terminal
         with ExitStack() as theirs:
@@ -48,7 +50,7 @@ def create(
             )
         launch.run_until(Phase.WAITING)
         undo.pop_all()
-    return _outcome(request, launch, pipes)
+    return _outcome(request, launch, pipes, log_fd)
 
 
 def load_spec(bundle: str) -> Spec:
@@ -69,7 +71,7 @@ def read_program(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
-def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None) -> Outcome:
+def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None, log_fd: int | None) -> Outcome:
     fds = {"pidfd": launch.pidfd, "channel": launch.channel.detach()}
     if pipes is not None:
         fds |= {"stdout_fd": pipes.stdout, "stderr_fd": pipes.stderr}
@@ -81,7 +83,9 @@ def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None) -> O
     if request.seccomp_fd is not None:
         fds["seccomp_fd"] = request.seccomp_fd
     answer = ContainerHandles(pid=launch.pid, **{name: fd for name, fd in fds.items() if name != "channel"})
-    return Outcome(answer=answer, record=(launch.pid,), fds=fds)
+    if log_fd is not None:
+        fds["log_fd"] = log_fd
+    return Outcome(answer=answer, record=(launch.pid, request.bundle, request.log_path, request.cgroup_path), fds=fds)
 
 
 def _mount_fds(request: ContainerCreate) -> Mapping[int, int]:
