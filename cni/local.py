@@ -14,7 +14,8 @@ from typing import Final, ParamSpec, TypeVar
 
 from cni import result as results
 from cni.builtin.allocation import IPAddress
-from cni.builtin.network import Attached, PodNetwork
+from cni.builtin.foundation import Attached
+from cni.builtin.network import PodNetwork
 from cni.cache import Cache, Record
 from cni.errors import CniError, NetworkTimeout
 from cni.values import Attachment, BuiltinNetwork, NetworkResult

@@ -21,12 +21,12 @@ from typing import Final
 from cni.builtin import bridge, portmap, rtnetlink, ruleset
 from cni.builtin import nftables as nft
 from cni.builtin.allocation import AddressRange, IPAddress, plan_ranges
+from cni.builtin.foundation import Attached, Foundation
 from cni.builtin.host_local import Holding, HostLocal
 from cni.builtin.namespace import open_namespace, socket_inside
 from cni.builtin.netlink import NetlinkSocket
-from cni.builtin.portmap import Placed
 from cni.config import VERSIONS
-from cni.errors import CheckFailed, CniError, ConfigError, NetlinkError
+from cni.errors import CheckFailed, CniError, NetlinkError
 from cni.result import Address, Interface, Result
 from cni.values import Attachment, BuiltinNetwork, host_ports
 from oci.syscalls import closing
@@ -36,9 +36,6 @@ _OUR_LINK: Final = re.compile(rf"{bridge.HOST_LINK_PREFIX}[0-9a-f]{{10}}\Z")
 _YOUNG_SECONDS: Final = 60.0  # an address younger than this may belong to an add() of another daemon under way
 
 
-Attached = tuple[Attachment, tuple[IPAddress, ...]]
-
-
 class PodNetwork:
     """`recorded` lists what is attached, for the case that somebody deleted the bridge or flushed the table."""
 
@@ -46,7 +43,6 @@ class PodNetwork:
         self._settings = settings
         self._ranges: tuple[AddressRange, ...] = plan_ranges(settings.name, settings.subnets)
         self._addresses = HostLocal(settings.data_dir, settings.name, self._ranges)
-        self._recorded = recorded
         self._table = ruleset.table_name(settings.bridge)
         self._links = NetlinkSocket(socket.NETLINK_ROUTE)
         try:
@@ -54,7 +50,7 @@ class PodNetwork:
         except OSError:
             self._links.close()
             raise
-        self._table_is_ours = False
+        self._foundation = Foundation(settings, self._ranges, self._links, self._rules, recorded)
         self._detached: set[str] = set()
 
     def close(self) -> None:
@@ -65,20 +61,10 @@ class PodNetwork:
             self._links.close()
             self._rules.close()
 
-    # --- the verbs ----------------------------------------------------------------------------------------------
-
     def prepare(self) -> int:
-        """Make the bridge and the table, or see that they are there; returns the bridge's interface index."""
-        link = bridge.find_link(self._links, self._settings.bridge)
-        if link is None or not link.up or not self._table_is_ours:
-            self._refuse_overlap(link.index if link else 0)
-            index = bridge.ensure_bridge(self._links, self._settings, self._ranges)
-            if link is None:
-                self._reattach(index)
-        else:
-            index = link.index
-        self._ensure_table()
-        return index
+        return self._foundation.prepare()
+
+    # --- the verbs ----------------------------------------------------------------------------------------------
 
     def add(self, attachment: Attachment) -> Result:
         netns_fd = open_namespace(attachment.netns_path)
@@ -199,49 +185,6 @@ class PodNetwork:
             self._detached.discard(name)
         except (CniError, OSError) as second:  # the caller hears the first failure; the rest is gc's to repair
             error.add_note(f"undoing it failed as well: {second}")
-
-    def _ensure_table(self) -> None:
-        """Replace the table at first use (its rules may be of an older version of us); repair it when it is gone."""
-        exists = bool(self._rules.query(nft.get_table(self._table)))
-        if exists and self._table_is_ours:
-            return
-        placed = portmap.dump(self._rules, self._table) if exists else self._lost_ports()
-        requests = [nft.delete_table(self._table)] if exists else []
-        requests += ruleset.build(self._settings.bridge, self._ranges, masquerade=self._settings.masquerade)
-        requests += [nft.add_elements("restore a host port", self._table, name, [element]) for name, element in placed]
-        self._rules.transact(nft.batch(requests))
-        self._table_is_ours = True
-
-    def _reattach(self, bridge_index: int) -> None:
-        """Pods that outlived their bridge become ports of the new one; those that did not are no longer there."""
-        for attachment, _ in self._recorded():
-            name = bridge.host_link_name(attachment.sandbox_id, attachment.ifname)
-            requests = [rtnetlink.attach(name, bridge_index)]
-            if self._settings.hairpin:
-                requests.append(rtnetlink.set_hairpin(name))
-            if bridge.find_link(self._links, name) is not None:
-                self._links.transact(requests)
-
-    def _lost_ports(self) -> list[Placed]:
-        """The host ports of the pods that live: after a reboot there are records, but no pods."""
-        placed: list[Placed] = []
-        for attachment, addresses in self._recorded():
-            ports = host_ports(attachment)
-            name = bridge.host_link_name(attachment.sandbox_id, attachment.ifname)
-            if ports and bridge.find_link(self._links, name) is not None:
-                owner = portmap.owner_name(attachment.sandbox_id, attachment.ifname)
-                placed += portmap.place(owner, ports, addresses)
-        return placed
-
-    def _refuse_overlap(self, own_index: int) -> None:
-        """A subnet that the host already uses elsewhere would cut the host off from it."""
-        for index, interface in rtnetlink.parse_addresses(self._links.query(rtnetlink.dump_addresses())):
-            if index == own_index or interface.is_link_local or interface.is_loopback:
-                continue
-            for source in self._ranges:
-                if source.subnet.overlaps(interface.network):
-                    problem = f"{source.subnet} overlaps {interface} that interface {socket.if_indextoname(index)} has"
-                    raise ConfigError(self._settings.name, f"subnets[{source.index}]", problem)
 
     def _survey(self) -> tuple[set[str], set[str]]:
         """(links of ours that are ports of a bridge, links of ours that delete() left)."""

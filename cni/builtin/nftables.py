@@ -1,8 +1,4 @@
-"""nftables messages: tables, chains, maps, rules and their expressions (linux/netfilter/nf_tables.h). Pure.
-
-Registers: the kernel has sixteen 4-byte registers; `REG32 + n` is the n-th of them. A value that is longer than 4 bytes
-lies in consecutive ones, which is how concatenated keys (`meta l4proto . th dport`) are put together.
-"""
+"""nftables messages: tables, chains, maps, rules and elements (linux/netfilter/nf_tables.h). Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from cni.builtin.expressions import data
 from cni.builtin.netlink import (
     NLM_F_APPEND,
     NLM_F_CREATE,
@@ -28,6 +25,8 @@ from cni.builtin.netlink import (
 
 NETLINK_NETFILTER: Final = 12
 NFPROTO_INET: Final = 1
+IPV4: Final = socket.AF_INET  # NFPROTO_IPV4 and NFPROTO_IPV6 have the same numbers
+IPV6: Final = socket.AF_INET6
 _SUBSYSTEM: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _BATCH_BEGIN: Final = 16
 _BATCH_END: Final = 17
@@ -41,8 +40,6 @@ _NEWSETELEM: Final = _SUBSYSTEM | 12
 _GETSETELEM: Final = _SUBSYSTEM | 13
 _DELSETELEM: Final = _SUBSYSTEM | 14
 
-REG1: Final = 1
-REG32: Final = 8
 _SET_MAP: Final = 0x8
 _UDATA_COMMENT: Final = 0
 
@@ -52,18 +49,6 @@ class Hook(IntEnum):
     INPUT = 1
     OUTPUT = 3
     POSTROUTING = 4
-
-
-class Meta(IntEnum):
-    IIFNAME = 6
-    OIFNAME = 7
-    NFPROTO = 15
-    L4PROTO = 16
-
-
-class Comparison(IntEnum):
-    EQ = 0
-    NEQ = 1
 
 
 class Key(IntEnum):
@@ -107,85 +92,6 @@ def batch(requests: Iterable[Message]) -> list[Message]:
     return [begin, *requests, end]
 
 
-# --- expressions --------------------------------------------------------------------------------------------------
-
-
-def _expression(name: str, *parts: bytes) -> bytes:
-    return nested(1, text(1, name), nested(2, *parts))
-
-
-def _data(kind: int, value: bytes) -> bytes:
-    return nested(kind, attribute(1, value))
-
-
-def meta(key: Meta, register: int = REG1) -> bytes:
-    return _expression("meta", _be32(2, key), _be32(1, register))
-
-
-def compare(value: bytes, operator: Comparison = Comparison.EQ, register: int = REG1) -> bytes:
-    return _expression("cmp", _be32(1, register), _be32(2, operator), _data(3, value))
-
-
-def masked(mask: bytes, register: int = REG1) -> bytes:
-    parts = (_be32(1, register), _be32(2, register), _be32(3, len(mask)), _data(4, mask), _data(5, bytes(len(mask))))
-    return _expression("bitwise", *parts)
-
-
-def network_header(offset: int, length: int, register: int = REG1) -> bytes:
-    return _expression("payload", _be32(1, register), _be32(2, 1), _be32(3, offset), _be32(4, length))
-
-
-def transport_header(offset: int, length: int, register: int = REG1) -> bytes:
-    return _expression("payload", _be32(1, register), _be32(2, 2), _be32(3, offset), _be32(4, length))
-
-
-def destination_type(register: int = REG1) -> bytes:
-    """`fib daddr type`: an RTN_* number in host byte order."""
-    return _expression("fib", _be32(1, register), _be32(2, 3), _be32(3, 1 << 1))
-
-
-def connection_state(register: int = REG1) -> bytes:
-    return _expression("ct", _be32(2, 0), _be32(1, register))
-
-
-def connection_status(register: int = REG1) -> bytes:
-    return _expression("ct", _be32(2, 2), _be32(1, register))
-
-
-def lookup(name: str, source: int, target: int) -> bytes:
-    """Replace the key at `source` by the map's value at `target`; the rule ends where there is none."""
-    return _expression("lookup", text(1, name), _be32(2, source), _be32(3, target))
-
-
-def destination_nat(family: int, address: int, port: int) -> bytes:
-    """`dnat` to the address and port in these registers."""
-    parts = (_be32(1, 1), _be32(2, family), _be32(3, address), _be32(5, port))
-    return _expression("nat", *parts)
-
-
-def masquerade() -> bytes:
-    return _expression("masq")
-
-
-def verdict(code: int, chain: str = "") -> bytes:
-    parts = [_be32(1, code)]
-    if chain:
-        parts.append(text(2, chain))
-    return _expression("immediate", _be32(1, 0), nested(2, nested(2, *parts)))
-
-
-def jump(chain: str) -> bytes:
-    return verdict(-3, chain)
-
-
-def drop() -> bytes:
-    return verdict(0)
-
-
-def name_bytes(interface: str) -> bytes:
-    return interface.encode().ljust(16, b"\0")
-
-
 # --- objects ------------------------------------------------------------------------------------------------------
 
 
@@ -223,24 +129,24 @@ def add_rule(table: str, chain: str, *expressions: bytes) -> Message:
     return Message(step=f"add rule to nftables chain {chain}", kind=NEWRULE, body=body, flags=flags)
 
 
-def add_map(table: str, name: str, identity: int, key: tuple[int, int], data: tuple[int, int]) -> Message:
-    """`key` and `data` are (type, length); `identity` tells this transaction's maps apart."""
+def add_map(table: str, name: str, identity: int, key: tuple[int, int], value: tuple[int, int]) -> Message:
+    """`key` and `value` are (type, length); `identity` tells this transaction's maps apart."""
     body = b"".join([
         _header(), text(1, table), text(2, name), _be32(3, _SET_MAP), _be32(4, key[0]), _be32(5, key[1]),
-        _be32(6, data[0]), _be32(7, data[1]), _be32(10, identity),
+        _be32(6, value[0]), _be32(7, value[1]), _be32(10, identity),
     ])  # fmt: skip
     return Message(step=f"add nftables map {name}", kind=_NEWSET, body=body, flags=NLM_F_CREATE)
 
 
 def add_elements(step: str, table: str, name: str, elements: Iterable[Element]) -> Message:
     """The kernel refuses a key that is there already (EEXIST)."""
-    entries = [nested(1, _data(1, e.key), _data(2, e.data), attribute(6, _comment(e.comment))) for e in elements]
+    entries = [nested(1, data(1, e.key), data(2, e.data), attribute(6, _comment(e.comment))) for e in elements]
     body = _header() + text(1, table) + text(2, name) + nested(3, *entries)
     return Message(step=step, kind=_NEWSETELEM, body=body, flags=NLM_F_CREATE | NLM_F_EXCL)
 
 
 def delete_elements(table: str, name: str, keys: Iterable[bytes]) -> Message:
-    entries = [nested(1, _data(1, key)) for key in keys]
+    entries = [nested(1, data(1, key)) for key in keys]
     body = _header() + text(1, table) + text(2, name) + nested(3, *entries)
     return Message(step=f"delete elements of nftables map {name}", kind=_DELSETELEM, body=body)
 
@@ -276,23 +182,3 @@ def _parse_element(found: dict[int, bytes]) -> Element:
 
 def _value(data: bytes) -> bytes:
     return dict(attributes(data)).get(1, b"")
-
-
-# --- connection tracking ------------------------------------------------------------------------------------------
-
-_CT_DELETE: Final = 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
-_FILTER_PROTOCOL: Final = 1 << 3
-_FILTER_DESTINATION_PORT: Final = 1 << 5
-
-
-def forget_flows(family: int, protocol: int, destination_port: int) -> Message:
-    """Delete tracked flows to a host port: a flow keeps the translation (or none) that it began with."""
-    ports = nested(2, attribute(1, bytes([protocol])), attribute(3, struct.pack(">H", destination_port)))
-    chosen = struct.pack("=I", _FILTER_PROTOCOL | _FILTER_DESTINATION_PORT)
-    body = _header(family) + nested(1, ports) + nested(25, attribute(1, chosen), attribute(2, bytes(4)))
-    step = f"forget flows to port {destination_port}"
-    return Message(step=step, kind=_CT_DELETE, body=body, tolerate=(errno.ENOENT,))
-
-
-IPV4: Final = socket.AF_INET
-IPV6: Final = socket.AF_INET6

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from cni.builtin import nftables as nft
 from cni.builtin import ruleset
 from cni.builtin.allocation import IPAddress
+from cni.builtin.conntrack import forget_flows
 from cni.builtin.netlink import Message, NetlinkSocket
 from cni.builtin.nftables import Element
 from cni.errors import InvalidAttachment, NetlinkError, PortConflict
@@ -129,4 +130,4 @@ def forget_udp(host: NetlinkSocket, placed: Iterable[Placed]) -> None:
         for protocol, port in [_protocol_and_port(element)]
         if protocol == Protocol.UDP.value
     }
-    host.transact([nft.forget_flows(family, Protocol.UDP.value, port) for family, port in sorted(ports)])
+    host.transact([forget_flows(family, Protocol.UDP.value, port) for family, port in sorted(ports)])

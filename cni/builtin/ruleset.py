@@ -30,10 +30,12 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from cni.builtin import expressions as expr
 from cni.builtin import nftables as nft
 from cni.builtin.allocation import AddressRange, IPNetwork
+from cni.builtin.expressions import REG1, REG32, Comparison, Meta
 from cni.builtin.netlink import Message
-from cni.builtin.nftables import REG1, REG32, Comparison, Hook, Key, Meta
+from cni.builtin.nftables import Hook, Key
 
 _RTN_LOCAL: Final = struct.pack("=I", 2)
 _IPS_DST_NAT: Final = struct.pack("=I", 1 << 5)
@@ -63,7 +65,9 @@ def build(bridge: str, ranges: Sequence[AddressRange], *, masquerade: bool) -> l
     requests = [nft.add_table(table), *_maps(table), nft.add_chain(table, _PORTS), *_port_rules(table)]
     for chain, hook in (("prerouting", Hook.PREROUTING), ("output", Hook.OUTPUT)):
         requests.append(nft.add_hook(table, chain, "nat", hook, _DSTNAT))
-        requests.append(nft.add_rule(table, chain, nft.destination_type(), nft.compare(_RTN_LOCAL), nft.jump(_PORTS)))
+        requests.append(
+            nft.add_rule(table, chain, expr.destination_type(), expr.compare(_RTN_LOCAL), expr.jump(_PORTS))
+        )
     requests.append(nft.add_hook(table, "postrouting", "nat", Hook.POSTROUTING, _SRCNAT))
     requests += _source_rules(table, bridge, ranges, masquerade=masquerade)
     requests.append(nft.add_hook(table, "input", "filter", Hook.INPUT, _FILTER))
@@ -91,37 +95,37 @@ def _port_rules(table: str) -> list[Message]:
         words = length // 4
         for with_address in (True, False):
             first = words if with_address else 0
-            key = [nft.network_header(offset, length)] if with_address else []
-            key += [nft.meta(Meta.L4PROTO, REG32 + first), nft.transport_header(2, 2, REG32 + first + 1)]
+            key = [expr.network_header(offset, length)] if with_address else []
+            key += [expr.meta(Meta.L4PROTO, REG32 + first), expr.transport_header(2, 2, REG32 + first + 1)]
             name = map_name(version, with_address=with_address)
-            translate = (nft.lookup(name, REG1, REG1), nft.destination_nat(family, REG1, REG32 + words))
+            translate = (expr.lookup(name, REG1, REG1), expr.destination_nat(family, REG1, REG32 + words))
             rules.append(nft.add_rule(table, _PORTS, *_of_family(version), *key, *translate))
     return rules
 
 
 def _source_rules(table: str, bridge: str, ranges: Sequence[AddressRange], *, masquerade: bool) -> list[Message]:
-    to_bridge = [nft.meta(Meta.OIFNAME), nft.compare(nft.name_bytes(bridge))]
-    elsewhere = [nft.meta(Meta.OIFNAME), nft.compare(nft.name_bytes(bridge), Comparison.NEQ)]
-    translated = [nft.connection_status(), nft.masked(_IPS_DST_NAT), nft.compare(bytes(4), Comparison.NEQ)]
-    rules = [nft.add_rule(table, "postrouting", *to_bridge, *_source(_LOOPBACK), nft.masquerade())]
+    to_bridge = [expr.meta(Meta.OIFNAME), expr.compare(expr.name_bytes(bridge))]
+    elsewhere = [expr.meta(Meta.OIFNAME), expr.compare(expr.name_bytes(bridge), Comparison.NEQ)]
+    translated = [expr.connection_status(), expr.masked(_IPS_DST_NAT), expr.compare(bytes(4), Comparison.NEQ)]
+    rules = [nft.add_rule(table, "postrouting", *to_bridge, *_source(_LOOPBACK), expr.masquerade())]
     for source in ranges:
         pods = _source(source.subnet)
-        rules.append(nft.add_rule(table, "postrouting", *to_bridge, *pods, *translated, nft.masquerade()))
+        rules.append(nft.add_rule(table, "postrouting", *to_bridge, *pods, *translated, expr.masquerade()))
         if masquerade:
             unicast = _destination(_MULTICAST[source.version], Comparison.NEQ)
-            rules.append(nft.add_rule(table, "postrouting", *elsewhere, *pods, *unicast, nft.masquerade()))
+            rules.append(nft.add_rule(table, "postrouting", *elsewhere, *pods, *unicast, expr.masquerade()))
     return rules
 
 
 def _guard_loopback(table: str, bridge: str) -> Message:
-    from_bridge = [nft.meta(Meta.IIFNAME), nft.compare(nft.name_bytes(bridge))]
-    unasked = [nft.connection_state(), nft.masked(_ESTABLISHED_OR_RELATED), nft.compare(bytes(4))]
-    return nft.add_rule(table, "input", *from_bridge, *_destination(_LOOPBACK), *unasked, nft.drop())
+    from_bridge = [expr.meta(Meta.IIFNAME), expr.compare(expr.name_bytes(bridge))]
+    unasked = [expr.connection_state(), expr.masked(_ESTABLISHED_OR_RELATED), expr.compare(bytes(4))]
+    return nft.add_rule(table, "input", *from_bridge, *_destination(_LOOPBACK), *unasked, expr.drop())
 
 
 def _of_family(version: int) -> list[bytes]:
     number = nft.IPV4 if version == 4 else nft.IPV6  # NFPROTO_IPV4 and NFPROTO_IPV6 have the numbers of AF_*
-    return [nft.meta(Meta.NFPROTO), nft.compare(bytes([number]))]
+    return [expr.meta(Meta.NFPROTO), expr.compare(bytes([number]))]
 
 
 def _source(network: IPNetwork) -> list[bytes]:
@@ -136,7 +140,7 @@ def _address(network: IPNetwork, offset: int, operator: Comparison) -> list[byte
     prefix = network.network_address.packed
     return [
         *_of_family(network.version),
-        nft.network_header(offset, len(prefix)),
-        nft.masked(network.netmask.packed),
-        nft.compare(prefix, operator),
+        expr.network_header(offset, len(prefix)),
+        expr.masked(network.netmask.packed),
+        expr.compare(prefix, operator),
     ]
