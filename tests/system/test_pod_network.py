@@ -62,7 +62,9 @@ def test_host_ports(pods: Pods, host_ip: str) -> None:
 
 def test_a_pod_on_the_hosts_network(pods: Pods) -> None:
     pod = pods.run(pods.config(host_network=True))
-    context = pb.LinuxContainerSecurityContext(namespace_options=pb.NamespaceOption(network=pb.NamespaceMode.NODE))
+    context = pb.LinuxContainerSecurityContext(
+        namespace_options=pb.NamespaceOption(network=pb.NamespaceMode.NODE, pid=pb.NamespaceMode.CONTAINER)
+    )
     names = pods.output("ls", "/sys/class/net", pod=pod, security=context)
     assert pods.daemon.settings.bridge in names or "lo" in names
     assert sorted(names) == sorted(path.name for path in Path("/sys/class/net").iterdir())

@@ -26,13 +26,11 @@ def test_the_images_configuration_is_the_default(pods: Pods) -> None:
     pods.client.start(container.id)
     assert pods.wait_for_exit(container).exit_code == 0
     assert container.text() == ["default"]
-    lines = pods.output(
-        args=["id -u; id -g; pwd; echo $FROM_IMAGE; echo $PATH; test -d /data && echo volume"],
-        image=pods.images.with_user,
-        pod=pod,
-        name="args",
-    )
-    assert lines == ["1000", "1000", "/srv", "yes", "/bin", "volume"]
+    script = "id -u; id -g; pwd; echo $FROM_IMAGE; echo $PATH; test -d /data && echo volume"
+    other = pods.create(pod, args=[script], image=pods.images.with_user, name="args")
+    pods.client.start(other.id)
+    assert pods.wait_for_exit(other).exit_code == 0
+    assert other.text() == ["1000", "1000", "/srv", "yes", "/bin", "volume"]
 
 
 def test_a_command_replaces_the_entrypoint_and_its_arguments(pods: Pods) -> None:
