@@ -175,7 +175,8 @@ class Log:
     def change(self, level: LogLevel, form: LogFormat) -> None:
         self._handler.setFormatter(JSONFormatter() if form is LogFormat.JSON else TextFormatter())
         logging.getLogger().setLevel(_LEVELS[level])
-        logging.getLogger("asyncio").setLevel(max(_LEVELS[level], logging.INFO))
+        for library in ("asyncio", "grpc"):
+            logging.getLogger(library).setLevel(max(_LEVELS[level], logging.INFO))
 
     def close(self) -> None:
         logging.getLogger().handlers[:] = self._previous

@@ -154,5 +154,6 @@ class _Reloader:
             if old != new:
                 effect = "now" if key.reloads else "needs a restart"
                 _log.info("setting changed", extra=fields(key=key.dotted, old=old, new=new, effect=effect))
+        _log.info("configuration read again")
         self._log.change(wanted.log_level, wanted.log_format)
         self._settings = wanted

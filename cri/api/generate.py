@@ -1,7 +1,7 @@
 """Generates the Python modules of this package from its .proto files.
 
     python -m cri.api.generate            writes them into the tree
-    python -m cri.api.generate --check    writes nothing; exit code 1 and a list when the tree's are not what would be written
+    python -m cri.api.generate --check    writes nothing; lists those that are out of date, and ends with exit code 1
 
 Needs grpcio-tools and mypy-protobuf, which only developers have. The protos are compiled from the directory that holds
 the package `cri`, so the descriptor pool knows them as `cri/api/<name>.proto` and no other `runtime.proto` collides.
