@@ -58,6 +58,7 @@ async def execute(
     finally:
         if not conversation.ended.done() or conversation.overflow:
             await _kill(transport, conversation)
+        transport.close()
     if conversation.overflow:
         raise PluginFailed(plugin, verb, f"more than {_STDOUT_BYTES} bytes of output")
     status = transport.get_returncode()
@@ -108,7 +109,7 @@ async def _kill(transport: asyncio.SubprocessTransport, conversation: _Conversat
         os.killpg(transport.get_pid(), signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself just now
-    transport.close()
+    transport.close()  # children elsewhere may hold the pipes still
     await asyncio.wait([conversation.reaped], timeout=_REAP_SECONDS)
 
 
