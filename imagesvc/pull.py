@@ -181,7 +181,6 @@ class Puller:
             size=written.size,
             inodes=written.inodes,
             implied=frozenset(written.implied),
-            whiteouts=written.whiteouts,
             opaque_root=written.opaque_root,
         )
         self._store.add_layer(record)

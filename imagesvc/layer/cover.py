@@ -114,8 +114,10 @@ def _merged(
 ) -> tuple[list[int], tuple[Attributes, bool]]:
     stack: list[int] = []
     attributes: Attributes | None = None
-    wrong = False
+    wrong = opaque = False
     for index in above:
+        if opaque and attributes is not None:
+            break
         try:
             fd = syscalls.openat2(layers[index].root, path or b".", _OPEN, resolve=_RESOLVE)
         except OSError as error:
@@ -125,14 +127,15 @@ def _merged(
                 break  # a file, a symlink or a whiteout hides everything below
             raise
         with syscalls.closing(fd):
-            stack.append(index)
+            if not opaque:
+                stack.append(index)
             if attributes is None:
                 if path in layers[index].implied:
                     wrong = True
                 else:
                     attributes = _attributes(fd)
-            if path and _is_opaque(fd):
-                break
+            # What an opaque directory hides are its children: its attributes may still be those below.
+            opaque = opaque or (bool(path) and _is_opaque(fd))
     return stack, (attributes or Attributes(), wrong)
 
 

@@ -130,9 +130,7 @@ class DirectoryLayer:
             os.symlink(node.target, name, dir_fd=directory)
         else:
             major, minor = node.device
-            os.mknod(name, stat.S_IFMT(node.mode) | 0o600, os.makedev(major, minor), dir_fd=directory)
-        if node.is_whiteout:
-            return
+            os.mknod(name, stat.S_IFMT(node.mode), os.makedev(major, minor), dir_fd=directory)
         os.chown(name, node.uid, node.gid, dir_fd=directory, follow_symlinks=False)
         if node.xattrs:
             _set_xattrs(f"/proc/self/fd/{directory}/{os.fsdecode(name)}", node)

@@ -73,6 +73,10 @@ class Node:
     def is_whiteout(self) -> bool:
         return self.mode == stat.S_IFCHR and self.device == (0, 0)
 
+    def replaces_all(self) -> None:
+        """A directory made where a whiteout took what was there: it has nothing of it, not even attributes."""
+        self.opaque, self.implied = True, False
+
     def path(self) -> bytes:
         """Of a directory: names from the root, "" for the root itself."""
         names = []
@@ -136,9 +140,9 @@ class LayerTree:
         children = _children(parent)
         node = children.get(name)
         if node is None or node.children is None:
-            opaque = node is not None
-            node = new_directory(parent, name)
-            node.opaque = opaque
+            made = new_directory(parent, name)
+            made.opaque = node is not None
+            node = made
             self._place(parent, name, node)
         _set_attributes(node, entry)
 
@@ -168,7 +172,7 @@ class LayerTree:
             self._place(parent, hidden, Node(stat.S_IFCHR))
             return parent, hidden
         if present.children is not None:
-            present.opaque = True
+            present.replaces_all()
         return None
 
     def _place(self, parent: Node, name: bytes, node: Node) -> None:
@@ -214,7 +218,8 @@ class LayerTree:
                 if not make:
                     return None
                 made = new_directory(node, name)
-                made.opaque = child is not None
+                if child is not None:
+                    made.replaces_all()
                 children[name] = child = made
             elif child.children is None and stat.S_ISLNK(child.mode):
                 followed += 1

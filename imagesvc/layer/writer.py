@@ -24,7 +24,6 @@ class LayerFacts:
     size: int
     inodes: int
     implied: tuple[bytes, ...]
-    whiteouts: bool
     opaque_root: bool
 
 
@@ -44,7 +43,6 @@ class LayerWriter(Protocol):
 
 def facts(tree: LayerTree, *, size: int, inodes: int) -> LayerFacts:
     implied: list[bytes] = []
-    whiteouts = tree.root.opaque
     pending: list[tuple[Node, bytes]] = [(tree.root, b"")]
     while pending:
         node, path = pending.pop()
@@ -52,15 +50,11 @@ def facts(tree: LayerTree, *, size: int, inodes: int) -> LayerFacts:
             implied.append(path)
         for name, child in _items(node):
             if child.children is not None:
-                whiteouts = whiteouts or child.opaque
                 pending.append((child, path + b"/" + name if path else name))
-            elif child.is_whiteout:
-                whiteouts = True
     return LayerFacts(
         size=size,
         inodes=inodes,
         implied=tuple(sorted(implied)),
-        whiteouts=whiteouts,
         opaque_root=tree.root.opaque,
     )
 

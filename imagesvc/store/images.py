@@ -52,14 +52,13 @@ class ImageStore:
 
     def add_layer(self, layer: LayerRecord) -> None:
         self._database.execute(
-            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?)",
             (
                 layer.id,
                 layer.form.value,
                 layer.size,
                 layer.inodes,
                 b"".join(path + b"\0" for path in sorted(layer.implied)),
-                layer.whiteouts,
                 layer.opaque_root,
             ),
         )
@@ -150,7 +149,7 @@ class ImageStore:
 
     def _load(self) -> None:
         execute = self._database.execute
-        for row in execute("SELECT id, form, size, inodes, implied, whiteouts, opaque_root FROM layers"):
+        for row in execute("SELECT id, form, size, inodes, implied, opaque_root FROM layers"):
             self._remember(
                 LayerRecord(
                     id=row[0],
@@ -158,8 +157,7 @@ class ImageStore:
                     size=row[2],
                     inodes=row[3],
                     implied=frozenset(bytes(row[4]).split(b"\0")[:-1]),
-                    whiteouts=bool(row[5]),
-                    opaque_root=bool(row[6]),
+                    opaque_root=bool(row[5]),
                 )
             )
         stacks: dict[str, list[LayerId]] = {}

@@ -21,7 +21,6 @@ class LayerRecord:
     size: int
     inodes: int
     implied: frozenset[bytes] = frozenset()
-    whiteouts: bool = False
     opaque_root: bool = False
 
 

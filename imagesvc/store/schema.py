@@ -27,7 +27,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         size INTEGER NOT NULL,           -- on disk
         inodes INTEGER NOT NULL,         -- on disk
         implied BLOB NOT NULL,           -- paths, each ended by a NUL
-        whiteouts INTEGER NOT NULL,
         opaque_root INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE image_layers (

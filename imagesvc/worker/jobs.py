@@ -133,7 +133,6 @@ def _write(job: LayerJob, client: Client, tell: Callable[[Progress], None]) -> W
         size=facts.size,
         inodes=facts.inodes,
         implied=facts.implied,
-        whiteouts=facts.whiteouts,
         opaque_root=facts.opaque_root,
         failed=tuple(client.session.failed),
     )

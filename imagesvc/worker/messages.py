@@ -92,7 +92,6 @@ class Written:
     size: int
     inodes: int
     implied: tuple[bytes, ...]
-    whiteouts: bool
     opaque_root: bool
     failed: tuple[str, ...] = ()
 
