@@ -12,7 +12,8 @@
                 spdy_session      its SPDY streams       websocket_session   its WebSocket channels, or the tunnel
                 descriptors       pumps between a channel and a descriptor
     the work    command           the streams of one exec or attach
-                exec, attach, port_forward
+                exec, attach
+                port_forward      which channels belong together      forward  one connection
                 runtime           what they ask of the rest of Coracle; daemon_runtime answers
                 pod_sockets       sockets inside a pod's network namespace
     the door    server            `StreamingServer`: listens, checks tokens

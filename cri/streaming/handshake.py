@@ -17,6 +17,8 @@ from cri.streaming.websocket import accept_key
 _SPDY: Final = "SPDY/3.1"
 _PORT_FORWARD: Final = "portforward.k8s.io"
 _TUNNEL: Final = f"{_SPDY}+{_PORT_FORWARD}"
+#: Two channels for each, and their numbers are one byte.
+_MAX_CHANNEL_PORTS: Final = 127
 _PROTOCOL_HEADER: Final = "X-Stream-Protocol-Version"
 
 
@@ -28,7 +30,7 @@ class Carrier(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
-    """`headers` of the answer. `command` is the protocol of an exec or attach, None for port-forward."""
+    """`headers` of the answer. `command` is the protocol of numbered channels or of exec's streams, None otherwise."""
 
     carrier: Carrier
     headers: Mapping[str, str]
@@ -89,9 +91,14 @@ def _websocket(request: Request, ticket: Ticket) -> Upgrade:
     offered = request.values("sec-websocket-protocol")
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Accept": accept_key(keys[0])}
     if isinstance(ticket, PortForwardTicket):
-        if _TUNNEL not in offered:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"port-forward over WebSocket needs the protocol {_TUNNEL}")
-        return Upgrade(carrier=Carrier.TUNNEL, headers={**headers, "Sec-WebSocket-Protocol": _TUNNEL})
+        if _TUNNEL in offered:
+            return Upgrade(carrier=Carrier.TUNNEL, headers={**headers, "Sec-WebSocket-Protocol": _TUNNEL})
+        if not 0 < len(ticket.ports) <= _MAX_CHANNEL_PORTS:
+            raise Refused(
+                HTTPStatus.BAD_REQUEST,
+                f"channels need 1 to {_MAX_CHANNEL_PORTS} ports in the request, which has {len(ticket.ports)}; "
+                f"{_TUNNEL} needs none",
+            )
     command = choose(offered, WEBSOCKET_PROTOCOLS)
     if command is None:
         raise Refused(HTTPStatus.BAD_REQUEST, f"none of the protocols {', '.join(offered)} is known")

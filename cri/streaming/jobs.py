@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from cri.errors import status_of
@@ -14,7 +14,7 @@ from cri.streaming.command import CommandClient, SpdyStreams, expected
 from cri.streaming.errors import StreamsMissing
 from cri.streaming.exec import serve_exec
 from cri.streaming.handshake import Carrier, Upgrade
-from cri.streaming.port_forward import PortForwarder
+from cri.streaming.port_forward import PortForwarder, forward_ports
 from cri.streaming.remote_command import CommandProtocol
 from cri.streaming.runtime import Runtime
 from cri.streaming.spdy_session import SpdySession
@@ -34,7 +34,10 @@ class Jobs:
         """From here on the wire has another user."""
         _log.info("stream opened", extra=fields(kind=ticket.kind, carrier=upgrade.carrier.value, **_subject(ticket)))
         if isinstance(ticket, PortForwardTicket):
-            self._port_forward(wire, ticket, upgrade.carrier)
+            if upgrade.command is not None:
+                self._websocket_port_forward(wire, ticket, upgrade.command)
+            else:
+                self._port_forward(wire, ticket, upgrade.carrier)
         elif upgrade.command is None:
             raise ValueError(f"an upgrade for {ticket.kind} without a protocol")
         elif upgrade.carrier is Carrier.SPDY:
@@ -68,15 +71,13 @@ class Jobs:
 
     def _websocket_command(self, wire: Wire, ticket: ExecTicket | AttachTicket, protocol: CommandProtocol) -> None:
         job = _Job()
-        session = WebSocketSession(
-            wire,
-            expected(ticket, protocol),
-            base64_text=protocol.base64,
-            close_signals=protocol.has_close_signals,
-            on_gone=job.cancel,
-        )
-        wire.user = session
+        session = _websocket_session(wire, expected(ticket, protocol), protocol, job)
         self._run(job, self._command(ticket, CommandClient(protocol, session, session.by_number)))
+
+    def _websocket_port_forward(self, wire: Wire, ticket: PortForwardTicket, protocol: CommandProtocol) -> None:
+        job = _Job()
+        session = _websocket_session(wire, range(2 * len(ticket.ports)), protocol, job)
+        self._run(job, forward_ports(self._runtime, ticket, session))
 
     def _port_forward(self, wire: Wire, ticket: PortForwardTicket, carrier: Carrier) -> None:
         forwarder = PortForwarder(self._runtime, ticket)
@@ -121,6 +122,18 @@ class _Job:
         if self.task is not None and not self._cancelled:
             self._cancelled = True
             self.task.cancel()
+
+
+def _websocket_session(wire: Wire, numbers: Iterable[int], protocol: CommandProtocol, job: _Job) -> WebSocketSession:
+    session = WebSocketSession(
+        wire,
+        numbers,
+        base64_text=protocol.base64,
+        close_signals=protocol.has_close_signals,
+        on_gone=job.cancel,
+    )
+    wire.user = session
+    return session
 
 
 def _subject(ticket: Ticket) -> dict[str, str]:

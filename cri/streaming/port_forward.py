@@ -7,20 +7,15 @@ back; what goes wrong is a sentence on the error stream. Both are finished when 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final
 
-from cri.errors import status_of
-from cri.streaming.descriptors import DescriptorSink, DescriptorSource
 from cri.streaming.errors import ProtocolError
-from cri.streaming.flow import Unread
+from cri.streaming.forward import forward
 from cri.streaming.runtime import Runtime
 from cri.streaming.spdy_session import SpdyChannel
 from cri.streaming.tickets import PortForwardTicket
-
-_log: Final = logging.getLogger(__name__)
+from cri.streaming.websocket_session import WebSocketSession
 
 #: For the second stream of a pair, once the first is there.
 PAIR_TIMEOUT_S: Final = 30.0
@@ -51,7 +46,7 @@ class PortForwarder:
             raise ProtocolError("port-forward", f"request {request_id!r} is no pair of streams")
         data, error = (channel, other) if kind == "data" else (other, channel)
         # Not before the client has its reply to this very stream.
-        self._start(self._forward(port, data, error))
+        self._start(forward(self._runtime, self._ticket.sandbox_id, port, data, error))
         return True
 
     def close(self) -> None:
@@ -70,58 +65,20 @@ class PortForwarder:
         channel, _ = self._waiting.pop(request_id)
         channel.reset()
 
-    async def _forward(self, port: int, data: SpdyChannel, error: SpdyChannel) -> None:
-        error.receive_with(Unread())
-        try:
-            connection = await self._runtime.connect(self._ticket.sandbox_id, port)
-        except Exception as problem:
-            data.receive_with(Unread())
-            error.write(_text(problem, port).encode())
-        else:
-            with connection:
-                await _pump(connection, data)
-        data.finish()
-        error.finish()
 
+async def forward_ports(runtime: Runtime, ticket: PortForwardTicket, session: WebSocketSession) -> None:
+    """For old WebSocket clients: channels 2i and 2i+1 are data and error of the i-th port that was announced.
 
-async def _pump(connection: socket.socket, data: SpdyChannel) -> None:
-    """Both directions until both have ended, or the client has reset the stream."""
-    source = DescriptorSource(connection.fileno(), data)
-    sent = asyncio.Event()
-    aborted = asyncio.Event()
-
-    def finish_sending() -> None:
-        _shut_down(connection)
-        sent.set()
-
-    sink = _DataSink(connection.fileno(), data, finish_sending, aborted.set)
-    over = asyncio.create_task(_both(source.ended, sent, data))
-    gone = asyncio.create_task(aborted.wait())
-    try:
-        await asyncio.wait((over, gone), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        over.cancel()
-        gone.cancel()
-        sink.stop()
-        source.stop()
-
-
-async def _both(received: asyncio.Event, sent: asyncio.Event, data: SpdyChannel) -> None:
-    await received.wait()
-    data.finish()  # the client is told at once; what it still sends goes out
-    await sent.wait()
-
-
-class _DataSink(DescriptorSink):
-    """A sink that tells a reset from an end."""
-
-    def __init__(self, fd: int, channel: SpdyChannel, on_end: Callable[[], None], on_reset: Callable[[], None]) -> None:
-        self._on_reset = on_reset
-        super().__init__(fd, channel, on_end)
-
-    def reset(self) -> None:
-        self._on_reset()
-        super().reset()
+    The first message on each names the port, as two bytes, little-endian.
+    """
+    connections = []
+    for index, port in enumerate(ticket.ports):
+        data, error = session.by_number[2 * index], session.by_number[2 * index + 1]
+        for channel in (data, error):
+            channel.write(port.to_bytes(2, "little"))
+        connections.append(forward(runtime, ticket.sandbox_id, port, data, error, client_finishes=False))
+    await asyncio.gather(*connections)
+    session.finish()
 
 
 def _port(channel: SpdyChannel) -> int:
@@ -135,19 +92,3 @@ def _request_id(channel: SpdyChannel) -> str:
     """Clients before Kubernetes 1.1 name none: they open the error stream and then the data stream."""
     first = channel.stream_id - (2 if channel.headers["streamtype"] == "data" else 0)
     return channel.headers.get("requestid", str(first))
-
-
-def _shut_down(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # the pod has closed it already
-
-
-def _text(error: Exception, port: int) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    status = status_of(error)
-    if status.unexpected:
-        _log.error("port %d cannot be forwarded", port, exc_info=error)
-    return status.text

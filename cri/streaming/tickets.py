@@ -38,7 +38,7 @@ class AttachTicket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortForwardTicket:
-    """`ports` are those that the caller announced; the streams name theirs themselves."""
+    """`ports` are those that the caller announced, for old WebSocket clients; SPDY streams name theirs themselves."""
 
     kind: ClassVar[str] = "portforward"
     sandbox_id: str

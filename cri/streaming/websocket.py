@@ -25,6 +25,9 @@ from cri.streaming.errors import ProtocolError
 CLOSE_CHANNEL: Final = 255
 MAX_BASE64_MESSAGE: Final = 1 << 20
 
+#: In base64 messages the channels are "0", "1" and so on, ":" after "9".
+_FIRST_DIGIT: Final = ord("0")
+
 NORMAL_CLOSURE: Final = 1000
 PROTOCOL_ERROR: Final = 1002
 
@@ -137,7 +140,7 @@ class Channels:
 
     def send(self, channel: int, data: bytes) -> None:
         if self._base64:
-            self._messages.send(f"{channel}{base64.b64encode(data).decode()}")
+            self._messages.send(f"{chr(_FIRST_DIGIT + channel)}{base64.b64encode(data).decode()}")
         else:
             self._messages.send(b"".join((channel.to_bytes(1, "big"), data)))
 
@@ -170,14 +173,14 @@ class Channels:
         if not piece.last:
             return
         text, self._text = bytes(self._text), bytearray()
-        if not text[:1].isdigit():
+        if not text or text[0] < _FIRST_DIGIT:
             raise ProtocolError("websocket", "message without a channel number")
         try:
             data = base64.b64decode(text[1:], validate=True)
         except binascii.Error as error:
             raise ProtocolError("websocket", f"message is not base64: {error}") from None
         if data:
-            yield ChannelData(channel=text[0] - ord("0"), data=data)
+            yield ChannelData(channel=text[0] - _FIRST_DIGIT, data=data)
 
 
 class Tunnel:

@@ -68,6 +68,12 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
+async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello")
+    await reader.read()
+    writer.close()
+
+
 async def open_pair(client: SpdyClient, port: int, request: int) -> tuple[Stream, Stream]:
     """The error stream, whose other half kubectl finishes at once, and the data stream."""
     error = await client.open(streamType="error", port=str(port), requestID=str(request))
@@ -201,6 +207,33 @@ async def test_streams_that_make_no_sense_end_the_connection(serving: Serving, h
     await client.closed.wait()
 
 
-async def test_websocket_without_the_tunnel_is_refused(serving: Serving) -> None:
-    with pytest.raises(UpgradeRefused, match="needs the protocol"):
+async def test_old_websocket_clients(serving: Serving) -> None:
+    """As the Python client does: two channels for each port, which each begins with the port's number."""
+    async with Port(hello) as first, Port(echo) as second:
+        url = serving.server.url(PortForwardTicket(sandbox_id="pod", ports=(first, second)))
+        client = await WebSocketClient.connect(url, ("v4.channel.k8s.io",))
+        await client.streams[2].send(b"to the second")
+        await client.streams[0].until(b"hello")
+        await client.streams[2].until(b"second")
+        assert [bytes(client.streams[number].received) for number in range(4)] == [
+            first.to_bytes(2, "little") + b"hello",
+            first.to_bytes(2, "little"),
+            second.to_bytes(2, "little") + b"to the second",
+            second.to_bytes(2, "little"),
+        ]
+        await client.close()
+
+
+async def test_old_websocket_clients_where_nothing_listens(serving: Serving) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = await WebSocketClient.connect(serving.server.url(PortForwardTicket(sandbox_id="pod", ports=(port,))), ())
+    assert b"Connection refused" in await client.streams[1].read_all()
+    assert client.close_code == 1000
+    await client.close()
+
+
+async def test_old_websocket_clients_must_announce_their_ports(serving: Serving) -> None:
+    with pytest.raises(UpgradeRefused, match="1 to 127 ports"):
         await WebSocketClient.connect(serving.url(), ("v4.channel.k8s.io",))
