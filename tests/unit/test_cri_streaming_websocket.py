@@ -73,7 +73,7 @@ def test_base64_messages_are_text() -> None:
     assert pair.at_client() == [ChannelData(channel=2, data=b"\xff\0")]
 
 
-@pytest.mark.parametrize("message", ["", "x", "0!!", "0abc"])
+@pytest.mark.parametrize("message", ["", "!", "0!!", "0abc"])
 def test_what_is_not_base64(message: str) -> None:
     pair = Pair(base64_text=True, close_signals=False)
     pair.client._messages.send(message)
