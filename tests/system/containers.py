@@ -142,11 +142,13 @@ class Box:
         return os.waitstatus_to_exitcode(status)
 
     def close(self) -> None:
-        for created in list(self._alive):
+        for created in self._alive:
             try:
                 os.kill(created.pid, 9)
             except ProcessLookupError:
                 pass
+        # Backwards: the init of a pid namespace cannot end before those who joined it were reaped.
+        for created in reversed(list(self._alive)):
             self.reap(created)
 
 
