@@ -44,6 +44,7 @@ class Peer:
         self.name = "containerd"
         self.directory = settings.directory
         self.endpoint = f"unix://{settings.directory}/containerd.sock"
+        self.log = settings.directory / "containerd.log"
         self._bridge = settings.bridge
         self._ipam = settings.directory / "ipam"
         self._configuration = _write_configuration(settings)
@@ -61,7 +62,7 @@ class Peer:
         self._program = Program(
             "containerd",
             [str(tools / "containerd"), "--config", str(self._configuration)],
-            self.directory / "containerd.log",
+            self.log,
             env={"PATH": path},
         )
         with Client(self.endpoint) as client:

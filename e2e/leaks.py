@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 _OURS: Final = re.compile(rb"coracle")
+_CGROUP: Final = re.compile(r"coracle|[0-9a-f]{64}")
 _PATIENCE: Final = 5.0
 
 
@@ -80,9 +81,12 @@ def _names(directory: Path) -> Iterable[str]:
 
 
 def _cgroups() -> Iterable[str]:
+    """Those of Coracle and of containers: a machine has others that come and go."""
     root = "/sys/fs/cgroup"
     for directory, _, _ in os.walk(root):
-        yield os.path.relpath(directory, root)
+        path = os.path.relpath(directory, root)
+        if _CGROUP.search(path):
+            yield path
 
 
 def _processes() -> Iterable[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 
 class Runtime(Protocol):
     name: str
     endpoint: str
+    log: Path
 
     def start(self) -> None:
         """Returns once the runtime and its network are ready."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,7 @@ def _run(
     finally:
         _clear(subject)
         subject.stop()
+        shutil.copy(subject.log, results)
         subject.clean()
 
 

@@ -47,7 +47,8 @@ def machine(registry: RunningRegistry) -> Iterator[leaks.Snapshot]:
     """The machine before the module's daemon; compared with it after the daemon has gone."""
     before = leaks.snapshot()
     yield before
-    assert leaks.leaked(before) == []
+    left = leaks.leaked(before)
+    assert not left, "\n".join(left)
 
 
 @pytest.fixture(scope="module")
