@@ -36,6 +36,10 @@ class Loop:
             raise RuntimeError("the loop is not open")
         return self._epoll
 
+    def close(self) -> None:
+        self.epoll.close()
+        self._callbacks.clear()
+
     def add(self, fd: int, callback: Ready, events: int = select.EPOLLIN) -> None:
         self.epoll.register(fd, events)
         self._callbacks[fd] = callback
@@ -49,12 +53,15 @@ class Loop:
             self.epoll.unregister(fd)
 
     def run(self) -> None:
-        poll, callbacks, call = self.epoll.poll, self._callbacks, self.call
         while self._running:
-            for fd, events in poll(-1, _BATCH):
-                callback = callbacks.get(fd)
-                if callback is not None:  # an earlier callback of this batch may have removed it
-                    call(callback, events)
+            self.turn(-1)
+
+    def turn(self, timeout: float) -> None:
+        """Handle what is there, or comes within `timeout` seconds (-1: whenever)."""
+        for fd, events in self.epoll.poll(timeout, _BATCH):
+            callback = self._callbacks.get(fd)
+            if callback is not None:  # an earlier callback of this batch may have removed it
+                self.call(callback, events)
 
     def call(self, callback: Ready, argument: int) -> None:
         try:
@@ -76,13 +83,21 @@ class Children:
         self._loop = loop
         self._watched: dict[int, Exited] = {}
         self._unclaimed: dict[int, int] = {}
-        self._wake = -1
+        self._wake = self._wake_end = -1
 
     def open(self) -> None:
         """In the process whose children they are. The handler of SIGCHLD need do nothing: it wakes us by the pipe."""
-        self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
         self._loop.add(self._wake, self._awake)
+
+    def close(self) -> None:
+        """Waits for the children that are left."""
+        while self._watched:
+            pid, _ = os.waitpid(-1, 0)
+            self._watched.pop(pid, None)
+        os.close(self._wake)
+        os.close(self._wake_end)
 
     def watch(self, pid: int, exited: Exited) -> None:
         """`exited` gets the wait status: from the loop, or now."""

@@ -67,6 +67,17 @@ class Shim:
         self._server.serve(peer)
         self._loop.run()
 
+    def rehearse(self, peer: socket.socket) -> Loop:
+        """Serve `peer` for as long as the caller turns the loop; to be followed by `end_rehearsal`."""
+        self._loop.open()
+        self._children.open()
+        self._server.serve(peer)
+        return self._loop
+
+    def end_rehearsal(self) -> None:
+        self._children.close()
+        self._loop.close()
+
     def _answer(self, request: Request) -> None:
         verb = self._verbs.get(request.kind)
         if verb is None:
