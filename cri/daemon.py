@@ -15,8 +15,6 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from imagesvc.service import ImageService, ImageSettings
-
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
 from cri import exits, host, recovery, views
@@ -27,6 +25,7 @@ from cri.features import Features
 from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
 from cri.paths import Paths
+from cri.pod_network import attachment
 from cri.programs import Programs
 from cri.reconciler import Reconciler
 from cri.shims import Launcher, Shim
@@ -39,6 +38,7 @@ from cri.stats import ContainerStatistics
 from cri.streaming.daemon_runtime import DaemonRuntime
 from cri.streaming.server import StreamingServer
 from cri.trash import Trash
+from imagesvc.service import ImageService, ImageSettings
 from oci import cgroups
 from oci.cgroups import CgroupDriver
 from oci.protocol.messages import ContainerHandles
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from cri.metrics import Metrics
 
 _SHIM_REPAIR_DEADLINE_S = 10.0
+_DRAIN_S = 15.0
 
 
 class Daemon:
@@ -122,12 +123,13 @@ class Daemon:
         daemon.statistics = ContainerStatistics(daemon)
         daemon.reconciler = Reconciler(daemon)
         await recovery.recover(daemon)
+        await daemon.networks.gc([attachment(record) for record in daemon.sandboxes])
         daemon.reconciler.wake()
         daemon.streaming = await StreamingServer.open(settings.streaming, DaemonRuntime(daemon))
         return daemon
 
     async def close(self) -> None:
-        await self.joined.drain()
+        await self.joined.drain(_DRAIN_S)
         self.closing = True
         await self.streaming.close()
         self.events.close()
@@ -141,12 +143,20 @@ class Daemon:
         for live in self.live_containers.values():
             live.close()
         await self.launcher.close()
+        if not self.sandboxes:
+            await self._leave_no_cgroups()
         await self.networks.close()
         await self.images.close()
         await self.trash.close()
         self.programs.close()
         self.checkpointer.close()
         self._database.close()
+
+    async def _leave_no_cgroups(self) -> None:
+        """Without pods nothing of ours has to stay on the host; another daemon's shims keep the cgroup they share."""
+        root = self.settings.runtime.cgroup_root
+        for path in (f"{root}/shims", root):
+            await asyncio.to_thread(self.cgroups.open(path).remove_if_empty)
 
     # --- small services for the handlers --------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ import grpc
 import cni.errors
 import imagesvc.errors
 import oci.errors
+from cri.shims.connection import ShimGone
 
 #: gRPC sends the text as a trailer, percent-encoded; clients refuse trailers beyond 8 KiB.
 LONGEST_TEXT = 2000
@@ -136,6 +137,7 @@ _FOREIGN: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (cni.errors.PortConflict, _C.FAILED_PRECONDITION),
     (cni.errors.NetworkTimeout, _C.DEADLINE_EXCEEDED),
     (cni.errors.CniError, _C.UNKNOWN),
+    (ShimGone, _C.UNAVAILABLE),
     (imagesvc.errors.InvalidReference, _C.INVALID_ARGUMENT),
     (imagesvc.errors.AmbiguousName, _C.INVALID_ARGUMENT),
     (imagesvc.errors.ImageNotPresent, _C.NOT_FOUND),

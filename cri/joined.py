@@ -62,7 +62,14 @@ class JoinedCalls:
         if not task.cancelled():
             task.exception()  # retrieved here, since every caller may be gone
 
-    async def drain(self) -> None:
-        """Wait for all calls under way: before the daemon closes what they use."""
-        while self._running:
-            await asyncio.wait([task for task, _ in self._running.values()])
+    async def drain(self, patience_s: float) -> None:
+        """Wait for all calls under way, before the daemon closes what they use; cancel those that take too long.
+
+        What a cancelled call leaves behind is in its record, and finished or undone at the next start.
+        """
+        tasks = [task for task, _ in self._running.values()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=patience_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

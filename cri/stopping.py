@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cri.errors import Unavailable
+from cri.shims import ShimGone
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from oci.errors import ContainerNotFound
@@ -68,9 +69,14 @@ async def kill_container(daemon: Daemon, record: ContainerRecord) -> None:
 
 
 async def _signal(daemon: Daemon, record: ContainerRecord, number: int, *, everyone: bool = False) -> None:
-    shim = await daemon.shim_of(record.sandbox_id)
     try:
+        shim = await daemon.shim_of(record.sandbox_id)
         await shim.kill(record.id, number, all=everyone)
+    except (ShimGone, Unavailable):
+        if not everyone:
+            raise
+        # Killing needs no shim, only the cgroup; the new shim, or the next start, will see the exit.
+        await asyncio.to_thread(daemon.cgroups.open(record.cgroup).kill, number)
     except (ContainerNotFound, ProcessLookupError):
         pass  # it exited meanwhile; the exit event is on its way
 

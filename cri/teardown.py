@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cri.pod_files import release_pod_files
 from cri.pod_network import attachment
+from cri.shims import ShimGone
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.stopping import kill_container
@@ -59,8 +60,8 @@ async def remove_container(daemon: Daemon, record: ContainerRecord) -> None:
         if pod is not None and pod.shim is not None:
             try:
                 await pod.shim.delete(record.id)
-            except ContainerNotFound:
-                pass  # it never came to be, or a step before this one failed last time
+            except (ContainerNotFound, ShimGone):
+                pass  # it never came to be, or went before: what it had in the shim is gone
         daemon.forget_container(record.id)
 
     async def cgroup() -> None:
@@ -133,7 +134,10 @@ def _release(daemon: Daemon, record: SandboxRecord) -> list[Step]:
     async def shim() -> None:
         pod = daemon.pods.get(record.id)
         if pod is not None and pod.shim is not None:
-            await pod.shim.shutdown()
+            try:
+                await pod.shim.shutdown()
+            except ShimGone:
+                pass  # it died before it was asked to
         daemon.forget_pod(record.id)
 
     async def namespace() -> None:

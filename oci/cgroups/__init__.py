@@ -85,6 +85,9 @@ class Cgroup(Protocol):
     def remove(self) -> None:
         """Remove it with everything below, in all hierarchies. Gone already is fine; EBUSY is waited for briefly."""
 
+    def remove_if_empty(self) -> bool:
+        """Remove it where it holds neither processes nor cgroups; False when it is still there somewhere."""
+
 
 class CgroupDriver(Protocol):
     @property

@@ -135,6 +135,18 @@ def remove_tree(files: ControlFiles, path: str, pids: Callable[[], tuple[int, ..
     raise CgroupError(path, f"cannot be removed: still holds processes {list(members[:8])}", errno.EBUSY)
 
 
+def remove_empty(files: ControlFiles, path: str) -> bool:
+    """Whether it is gone: a cgroup in use is left as it is."""
+    if files.exists(path):
+        try:
+            files.unmake(path)
+        except CgroupError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                raise
+            return False
+    return True
+
+
 def process_tree(files: ControlFiles, path: str) -> tuple[int, ...]:
     """Ids of all processes in `path` and below; empty when it is gone."""
     try:

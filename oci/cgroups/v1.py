@@ -21,6 +21,7 @@ from oci.cgroups.files import (
     failure,
     make_all,
     process_tree,
+    remove_empty,
     remove_tree,
     send,
     wait_for,
@@ -213,3 +214,6 @@ class V1Cgroup:
     def remove(self) -> None:
         for directory in self._every:
             remove_tree(self._files, directory, self.pids)
+
+    def remove_if_empty(self) -> bool:
+        return all([remove_empty(self._files, directory) for directory in self._every])

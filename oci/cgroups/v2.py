@@ -21,6 +21,7 @@ from oci.cgroups.files import (
     failure,
     make_all,
     process_tree,
+    remove_empty,
     remove_tree,
     send,
     wait_for,
@@ -195,3 +196,6 @@ class V2Cgroup:
 
     def remove(self) -> None:
         remove_tree(self._files, self._directory, self.pids)
+
+    def remove_if_empty(self) -> bool:
+        return remove_empty(self._files, self._directory)

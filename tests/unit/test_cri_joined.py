@@ -72,6 +72,19 @@ async def test_drain_waits_for_everything_under_way() -> None:
 
     task = asyncio.create_task(calls.run("k", "it", work, None))
     await asyncio.sleep(0)
-    await calls.drain()
+    await calls.drain(5.0)
     assert done
     await task
+
+
+async def test_drain_does_not_wait_for_ever() -> None:
+    calls = JoinedCalls()
+
+    async def work(progress: Progress) -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(calls.run("k", "it", work, None))
+    await asyncio.sleep(0)
+    await calls.drain(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await task
