@@ -14,7 +14,7 @@ from cri.errors import AlreadyExists, InvalidArgument
 from cri.joined import Progress
 from cri.paths import NETNS_DIRECTORY
 from cri.pod_files import host_hostname, write_hosts, write_pod_files
-from cri.pod_network import attachment
+from cri.pod_network import attachment, bandwidth
 from cri.specgen.validate import check_sandbox_config
 from cri.state.machine import Event, SandboxState
 from cri.state.records import SandboxID, SandboxRecord
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 async def run_pod_sandbox(daemon: Daemon, request: api.RunPodSandboxRequest, call: Call) -> api.RunPodSandboxResponse:
     check_sandbox_config(request.config)
+    bandwidth(request.config.annotations)
     if request.runtime_handler not in daemon.runtime_handlers:
         raise InvalidArgument("runtime_handler", f"{request.runtime_handler!r} is not configured here")
     if request.config.linux.security_context.namespace_options.userns_options.uids:

@@ -216,4 +216,5 @@ class V1Cgroup:
             remove_tree(self._files, directory, self.pids)
 
     def remove_if_empty(self) -> bool:
-        return all([remove_empty(self._files, directory) for directory in self._every])
+        gone = [remove_empty(self._files, directory) for directory in self._every]  # all are tried
+        return all(gone)
