@@ -45,15 +45,17 @@ class CgroupMount:
 
 def read_cgroup_mounts(proc: int) -> tuple[CgroupMount, ...]:
     """Where hierarchies are mounted; they do not change while a node runs containers."""
-    found = []
+    found: dict[str, CgroupMount] = {}
     for line in _read(proc, "self/mountinfo").splitlines():
         head, _, tail = line.partition(" - ")
         fstype, _source, options = tail.split(" ")[:3]
-        if fstype == "cgroup":
-            found.append(CgroupMount(mount_point=head.split(" ")[4], selector=_selector(options), version=1))
-        elif fstype == "cgroup2":
-            found.append(CgroupMount(mount_point=head.split(" ")[4], selector="", version=2))
-    return tuple(found)
+        if fstype in ("cgroup", "cgroup2"):
+            selector = _selector(options) if fstype == "cgroup" else ""
+            mount_point = head.split(" ")[4]
+            # A hierarchy may be mounted again elsewhere (for a test, in a container); the first is the host's own.
+            version = 1 if fstype == "cgroup" else 2
+            found.setdefault(selector, CgroupMount(mount_point=mount_point, selector=selector, version=version))
+    return tuple(found.values())
 
 
 def cgroup_hierarchies(

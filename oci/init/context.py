@@ -42,6 +42,7 @@ class Context:
     old_root: int = -1
     null: int = -1
     empty: int = -1
+    directory: tuple[str, int] = ("", -1)
     terminal: int | None = None
     directory_pending: bool = True
     program: str = ""

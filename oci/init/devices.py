@@ -21,37 +21,46 @@ _KINDS: Final = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": s
 def make_device(step: op.MakeDevice, context: Context) -> None:
     device = step.device
     parent, name = paths.split_last(device.path)
-    directory = paths.make_directories(context.root, parent)
+    directory = _directory(parent, context)
+    if step.bind:
+        if not _exists(device, name, directory):
+            _bind(device, name, directory)
+        return
+    mode = _KINDS[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
     try:
-        if _exists(device, name, directory):
-            return
-        if step.bind:
-            _bind(device, name, directory)
-            return
-        mode = _KINDS[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
-        try:
-            os.mknod(name, mode, os.makedev(device.major, device.minor), dir_fd=directory)
-        except PermissionError:
-            if device.type == "p":
-                raise
-            _bind(device, name, directory)
-            return
+        os.mknod(name, mode, os.makedev(device.major, device.minor), dir_fd=directory)
+    except FileExistsError:
+        if not _exists(device, name, directory):
+            raise
+        return
+    except PermissionError:
+        if device.type == "p":
+            raise
+        _bind(device, name, directory)
+        return
+    if device.uid or device.gid:
         os.chown(name, device.uid or 0, device.gid or 0, dir_fd=directory, follow_symlinks=False)
-    finally:
-        os.close(directory)
 
 
 def make_symlink(step: op.MakeSymlink, context: Context) -> None:
     parent, name = paths.split_last(step.path)
-    directory = paths.make_directories(context.root, parent)
+    directory = _directory(parent, context)
     try:
         os.symlink(step.target, name, dir_fd=directory)
     except FileExistsError:
         if step.replace and _replaceable(name, directory):
             os.unlink(name, dir_fd=directory)
             os.symlink(step.target, name, dir_fd=directory)
-    finally:
-        os.close(directory)
+
+
+def _directory(path: str, context: Context) -> int:
+    """Most nodes share a parent, so the last one stays open. A mount in between would make it stale, so steps that
+    mount forget it."""
+    if context.directory[0] != path:
+        if context.directory[1] >= 0:
+            os.close(context.directory[1])
+        context.directory = (path, paths.make_directories(context.root, path))
+    return context.directory[1]
 
 
 def _replaceable(name: str, directory: int) -> bool:

@@ -78,7 +78,7 @@ def mount_filesystem(step: op.MountFilesystem, context: Context) -> None:
             os.fchmod(_reopen(mount), stat.S_IMODE(os.fstat(target).st_mode))
         if options.copy_up:
             copy_tree(_reopen(target), _reopen(mount))
-    _place(mount, target, options)
+    _place(mount, target, options, context)
 
 
 def mount_bind(step: op.MountBind, context: Context) -> None:
@@ -88,7 +88,7 @@ def mount_bind(step: op.MountBind, context: Context) -> None:
     target = paths.make_target(context.root, step.destination, directory=paths.is_directory(mount))
     _check_proc_target(step.destination, target, mount)
     _check_kinds(step.destination, target, mount)
-    _place(mount, target, step.options)
+    _place(mount, target, step.options, context)
 
 
 def mount_descriptor(step: op.MountDescriptor, context: Context) -> None:
@@ -98,7 +98,7 @@ def mount_descriptor(step: op.MountDescriptor, context: Context) -> None:
     target = paths.make_target(context.root, step.destination, directory=paths.is_directory(mount))
     _check_proc_target(step.destination, target, mount)
     _check_kinds(step.destination, target, mount)
-    _place(mount, target, options)
+    _place(mount, target, options, context)
 
 
 def remount(step: op.Remount, context: Context) -> None:
@@ -215,9 +215,10 @@ def _clone_source(step: op.MountBind, context: Context) -> int:
     return mount
 
 
-def _place(mount: int, target: int, options: MountOptions) -> None:
+def _place(mount: int, target: int, options: MountOptions, context: Context) -> None:
     """Move into place, then what concerns the whole tree; the descriptors are used up."""
     sc.move_mount(mount, target)
+    context.directory = ("", -1)
     mounts.set_attributes(mount, options.recursive_set, options.recursive_clear, recursive=True)
     for flag, recursive in options.propagation:
         mounts.set_propagation(mount, flag, recursive=recursive)

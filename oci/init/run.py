@@ -91,7 +91,7 @@ def run_child(
     plan: op.Plan, context: Context, parent: socket.socket, *, wait: bool, listener: int | None = None
 ) -> NoReturn:
     """Runs in the clone. With `wait`, reports ready after the set-up and goes on when told to start."""
-    stage = "start the child"
+    step: op.Operation | None = None
     try:
         # Our copy of the parent's end would keep us from noticing that the parent is gone.
         parent.close()
@@ -102,20 +102,17 @@ def run_child(
         os.setsid()
         os.umask(0)
         for step in plan.setup:
-            stage = step.describe()
             _ACTIONS[type(step)](step, context)
         if wait:
-            stage = "wait for the start"
             context.channel.tell(Kind.READY)
             if listener is not None:
                 context.channel.take_over(listener)
             context.channel.wait(Kind.START)
         for step in plan.finish:
-            stage = step.describe()
             _ACTIONS[type(step)](step, context)
-        context.channel.fail(stage, 0, "the plan ended without execve")
+        context.channel.fail("", 0, "the plan ended without execve")
     except BaseException as error:  # the child must not unwind into the parent's code
-        context.channel.fail(stage, *_explain(error))
+        context.channel.fail("start the child" if step is None else step.describe(), *_explain(error))
     finally:
         os._exit(1)
 

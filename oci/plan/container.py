@@ -15,7 +15,7 @@ from oci.plan import operations as op
 from oci.plan.devices import plan_devices
 from oci.plan.host import Host, Supplied
 from oci.plan.mount_options import PROPAGATION
-from oci.plan.mounts import destination, plan_mounts, readonly_later
+from oci.plan.mounts import plan_mounts, readonly_later
 from oci.plan.namespaces import NamespacePlan, check_namespaces, enter_namespaces, made_by_clone, read_namespaces
 from oci.plan.process import check_process, plan_process, warnings
 from oci.plan.scheduling import plan_memory_policy, plan_personality
@@ -105,12 +105,8 @@ def _sources(filesystems: list[op.Operation]) -> list[op.Operation]:
 
 def _filesystems(spec: Spec, namespaces: NamespacePlan, host: Host, supplied: Supplied) -> list[op.Operation]:
     steps = plan_mounts(spec, namespaces, host, supplied)
-    own_dev = not any(
-        destination(mount) == "/dev" and isinstance(step, (op.MountBind, op.MountDescriptor))
-        for mount in spec.mounts
-        for step in steps
-        if getattr(step, "destination", None) == "/dev"
-    )
+    bound = (step for step in steps if isinstance(step, (op.MountBind, op.MountDescriptor)))
+    own_dev = not any(step.destination == "/dev" for step in bound)
     if own_dev:
         steps += plan_devices(spec.linux, user_namespace="user" in namespaces.own)
     process = spec.process

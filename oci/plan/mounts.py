@@ -131,6 +131,7 @@ def _plan_cgroup(target: str, options: MountOptions, namespaces: NamespacePlan, 
         yield _plan_cgroup2(target, options, host, private=private)
         return
     yield op.MountFilesystem(destination=target, fstype="tmpfs", source="cgroup", options=_V1_TMPFS)
+    options = replace(options, data=(), propagation=())
     for hierarchy in host.cgroups:
         yield _plan_hierarchy(f"{target}/{hierarchy.name}", hierarchy, options, private=private)
         for controller in hierarchy.name.split(","):
@@ -152,18 +153,16 @@ def _plan_cgroup2(target: str, options: MountOptions, host: Host, *, private: bo
 
 def _plan_hierarchy(target: str, hierarchy: CgroupHierarchy, options: MountOptions, *, private: bool) -> op.Operation:
     if not private:
-        bound = replace(options, data=(), propagation=())
         return op.MountBind(
             destination=target,
             source=hierarchy.directory,
-            options=bound,
+            options=options,
             default_propagation=(sc.MS_SLAVE, True),
         )
+    if hierarchy.version == 1:
+        options = replace(options, data=(hierarchy.controllers,))
     fstype = "cgroup" if hierarchy.version == 1 else "cgroup2"
-    data = (hierarchy.controllers,) if hierarchy.version == 1 else ()
-    return op.MountFilesystem(
-        destination=target, fstype=fstype, source="cgroup", options=replace(options, data=data, propagation=())
-    )
+    return op.MountFilesystem(destination=target, fstype=fstype, source="cgroup", options=options)
 
 
 def _writable(options: MountOptions) -> MountOptions:
