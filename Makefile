@@ -25,8 +25,6 @@ CACHE := .cache
 APT_STAMP := $(CACHE)/apt.stamp
 VENV_STAMP := $(VENV)/.installed
 
-export PYTHONDONTWRITEBYTECODE := 1
-
 .PHONY: help
 help: ## this list
 	@echo "Coracle. Targets:"

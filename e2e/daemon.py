@@ -103,7 +103,9 @@ class Daemon:
         ]
 
     def start(self) -> None:
-        self._program = Program("coracle", self.command(), self.log, env=self.settings.env, cwd=ROOT)
+        # A daemon that may not keep its compiled modules compiles them at every start, and is larger for it.
+        environment = {"PYTHONDONTWRITEBYTECODE": "", **self.settings.env}
+        self._program = Program("coracle", self.command(), self.log, env=environment, cwd=ROOT)
         self._forget_client()
         self._program.wait_until(self.client.ready)
 

@@ -39,7 +39,7 @@ def main(
     """Measures CRI runtimes side by side: latencies, rates, memory, logs, pulls. Needs root and a quiet machine."""
     if os.geteuid() != 0:
         sys.exit("the benchmark needs root")
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     chosen = [group.strip() for group in groups.split(",")]
     single: dict[str, Callable[[Contender], list[dict[str, float]]]] = {
         "parallel": lambda one: [parallel.execs(one, 200), parallel.pods(one, 40)],
