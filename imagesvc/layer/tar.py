@@ -181,8 +181,8 @@ class TarParser:
         if kind is None:
             problem = "sparse files are not supported" if flag == 0x53 else f"unknown type {chr(flag)!r}"
             raise CorruptEntry(name, problem)
-        if kind is Kind.FILE and name.endswith(b"/"):
-            kind = Kind.DIRECTORY
+        if flag == 0 and name.endswith(b"/"):
+            kind = Kind.DIRECTORY  # so they were before there was a type for them
         try:
             entry = _entry(block, kind, name, link, size, offset, extended)
         except CorruptEntry:

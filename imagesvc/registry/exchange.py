@@ -91,6 +91,11 @@ class _Problem:
     again: bool = False
     retry_after: float | None = None
 
+    @property
+    def final(self) -> bool:
+        """The image's own registry has given an answer that it will give again."""
+        return not (self.host.mirror or self.again or self.kind is errors.RegistryUnavailable)
+
 
 def obtain(session: Session, resource: Resource) -> Conversation[Answer]:
     """Raises the PullError of the host that counts: the image's own registry, else the last one asked."""
@@ -116,6 +121,8 @@ def obtain(session: Session, resource: Resource) -> Conversation[Answer]:
 
 def _pause(problems: list[_Problem], number: int, session: Session) -> float | None:
     """Seconds until another round, None where there is to be none."""
+    if any(problem.final for problem in problems):
+        return None
     retryable = [problem for problem in problems if problem.again]
     if not retryable or number + 1 >= session.rounds:
         return None

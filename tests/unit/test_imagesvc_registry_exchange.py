@@ -201,9 +201,8 @@ def test_the_registrys_own_words_are_in_the_message() -> None:
 def test_the_error_is_that_of_the_registry_itself_and_names_the_others() -> None:
     wire = Wire(per_host(m=REFUSED, r=answer(404)))
     with pytest.raises(errors.ImageNotFound, match=r"from r\.example: answered 404; m\.example: connection refused"):
-        opened = session(MIRROR, UPSTREAM)
-        opened.rounds = 1
-        wire.hold(obtain(opened, by_tag()))
+        wire.hold(obtain(session(MIRROR, UPSTREAM), by_tag()))
+    assert len(wire.sent) == 2  # it will not have the image in a second either
 
 
 def test_pauses_grow_and_follow_retry_after() -> None:
