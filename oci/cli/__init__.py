@@ -30,6 +30,7 @@ _VERBS: Final = {
     "start": "start a created container",
     "state": "show the state of a container",
 }
+_ENTERING: Final = frozenset(("create", "run", "exec"))
 _OPTIONS: Final = (
     value("root", "DIR", "directory for the state of containers"),
     value("log", "FILE", "file for errors, besides stderr"),
@@ -56,6 +57,7 @@ class Settings:
 def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     settings = Settings(root=_default_root(), log="", log_json=False, cgroup_manager="cgroupfs")
+    parsed = Parsed()
     try:
         parsed = parse(given, _OPTIONS, words=1)
         settings = _settings(parsed)
@@ -64,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         from oci.cli.report import report
 
         report(settings, error)
-        return 1
+        # runc's: 255 tells a failed exec from a command that ended with 1.
+        return 255 if "exec" in parsed.words[:1] else 1
 
 
 def _settings(parsed: Parsed) -> Settings:
@@ -93,6 +96,10 @@ def _dispatch(settings: Settings, parsed: Parsed) -> int:
         return 0
     if name not in _VERBS:
         raise UsageError(f"unknown command {name!r}, see coracle-oci --help")
+    if name in _ENTERING:
+        from oci.cli.sealing import become_sealed
+
+        become_sealed(settings)
     verb = import_module(f"oci.cli.{name}_verb")
     options = (*verb.OPTIONS, switch("help h", "show this text"))
     its = parse(rest, options, words=getattr(verb, "WORDS", None))

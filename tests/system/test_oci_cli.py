@@ -199,3 +199,25 @@ def test_spec_and_features(oci: Command, tmp_path: Path) -> None:
 def test_dry_run_shows_the_steps(oci: Command) -> None:
     oci.config("true")
     assert "pivot to the root filesystem" in oci("run", "--dry-run", "one").stdout.splitlines()
+
+
+def test_a_containers_self_is_not_the_hosts_interpreter(oci: Command) -> None:
+    """CVE-2019-5736, with a root filesystem that has all the interpreter needs: it runs, but from a sealed copy."""
+    script = "import os; print(os.readlink('/proc/self/exe')); open('/proc/self/exe', 'r+b')"
+    oci.config("/proc/self/exe", "-I", "-S", "-c", script, env=["PATH=/bin"])
+    document = json.loads((oci.bundle / "config.json").read_text())
+    prefix = str(Path(sys.executable).resolve().parents[1])
+    for directory in {"/lib", "/lib64", "/usr/lib", prefix}:
+        if Path(directory).exists():
+            mount = {"destination": directory, "source": os.path.realpath(directory), "options": ["rbind", "ro"]}
+            document["mounts"].append(mount)
+    (oci.bundle / "config.json").write_text(json.dumps(document))
+    finished = oci("run", "one", check=False)
+    assert "/memfd:coracle" in finished.stdout, finished.stderr
+    assert "Text file busy" in finished.stderr or "Operation not permitted" in finished.stderr
+
+
+def test_a_failed_exec_has_a_status_of_its_own(oci: Command) -> None:
+    oci.config("sleep", "1000")
+    oci("run", "-d", "one")
+    assert oci("exec", "one", "nope", check=False).returncode == 255

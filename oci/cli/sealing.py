@@ -1,0 +1,29 @@
+"""Going on as a sealed copy of ourselves before a container is entered (CVE-2019-5736).
+
+Until its execve, a process that enters a container is this interpreter, and a container whose program is /proc/self/exe
+(or a script that names it) is it even longer. The host's file must not be behind that name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from oci import sealed
+from oci.cli.report import log
+
+if TYPE_CHECKING:
+    from oci.cli import Settings
+
+
+def become_sealed(settings: Settings) -> None:
+    """Returns only in the sealed copy, or where the host forbids executable memory files."""
+    if os.readlink("/proc/self/exe").startswith("/memfd:"):
+        return
+    try:
+        copy = sealed.seal(sealed.interpreter())
+        # With its path as argv[0] the interpreter finds its library, and its virtual environment, as before.
+        os.execve(copy, [sys.executable, *sys.orig_argv[1:]], os.environ)
+    except OSError as error:
+        log(settings, "warning", f"the interpreter cannot be sealed: {error.strerror}")
