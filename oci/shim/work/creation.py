@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
 from oci.cgroups import CgroupDriver
 from oci.engine import CreateRequest, Launch, Phase
@@ -14,16 +15,16 @@ from oci.protocol.messages import ContainerCreate, ContainerHandles, SandboxName
 from oci.shim.engine import Engine
 from oci.shim.log_file import open_log
 from oci.shim.work.namespaces import enter
-from oci.shim.work.stdio import Pipes, open_pipes
+from oci.shim.work.stdio import Pipes, give, open_pipes
 from oci.shim.workers import Outcome
-from oci.spec import Spec
+from oci.spec import Namespace, Spec
 
 
 def create(
     request: ContainerCreate, namespaces: SandboxNamespaces, engine: Engine, cgroups: CgroupDriver | None
 ) -> Outcome:
     """Raises what the executor raises; its cgroup, when it was made for nothing, is removed."""
-    spec = load_spec(request.bundle)
+    spec = _with_user_namespace(load_spec(request.bundle), namespaces.user_fd)
     if request.cgroup_path is not None and cgroups is None:
         raise Unsupported(f"cgroup {request.cgroup_path}", "the launcher found no cgroup file system")
     with ExitStack() as undo:
@@ -36,6 +37,8 @@ def create(
         terminal = spec.process is not None and spec.process.terminal
         with ExitStack() as theirs:
             stdio, pipes = (None, None) if terminal else open_pipes(request.stdin, theirs)
+            if stdio is not None:
+                give(stdio, spec.linux)
             launch = engine.launch_container(
                 CreateRequest(
                     container_id=request.container_id,
@@ -51,6 +54,14 @@ def create(
         launch.run_until(Phase.WAITING)
         undo.pop_all()
     return _outcome(request, launch, pipes, log_fd)
+
+
+def _with_user_namespace(spec: Spec, user_fd: int | None) -> Spec:
+    """The pod's is no part of config.json, as its other namespaces are not; this path is good in this process only."""
+    if user_fd is None:
+        return spec
+    joined = Namespace(type="user", path=f"/proc/self/fd/{user_fd}")
+    return replace(spec, linux=replace(spec.linux, namespaces=(*spec.linux.namespaces, joined)))
 
 
 def load_spec(bundle: str) -> Spec:

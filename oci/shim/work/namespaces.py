@@ -1,20 +1,20 @@
 """The pod's namespaces: made by a worker that lives in them for a moment, entered by those that fork containers.
 
-A pod with a user namespace needs the others made inside it, by a child of the worker: that belongs into `_unshare`,
-and `enter` gets one more descriptor; nothing else would change.
+A pod with a user namespace has the others made inside it, by a child of the worker. Nobody but that child and the
+containers' own processes enters the user namespace: a worker keeps the host's privileges, which it has over it too.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from typing import Final
 
 from oci import netns, syscalls
-from oci.errors import Unsupported
 from oci.plan.sysctls import check_sysctls, sysctl_path
 from oci.protocol.messages import SandboxNamespaces, SandboxSetup
-from oci.shim.work import pod_init
+from oci.shim.work import pod_init, user_namespace
 from oci.shim.workers import Outcome
 
 #: Property of SandboxSetup, file below /proc/PID/ns, clone flag.
@@ -27,25 +27,22 @@ _KINDS: Final = (
 
 def make(setup: SandboxSetup, directory: str) -> Outcome:
     """Nothing outlives a failure but what CNI or the daemon made: the namespaces go with the worker."""
+    wanted = [(file, flag) for name, file, flag in _KINDS if getattr(setup, name)]
+    own = frozenset(name for name, _, _ in _KINDS if getattr(setup, name))
+    check_sysctls(setup.sysctls, own, "sysctls")
     if setup.uid_mappings or setup.gid_mappings:
-        raise Unsupported("a user namespace for the whole pod", "this version makes none")
-    wanted = [(name, file, flag) for name, file, flag in _KINDS if getattr(setup, name)]
-    check_sysctls(setup.sysctls, frozenset(name for name, _, _ in wanted), "sysctls")
-    fds = _unshare(wanted)
-    bound = setup.netns_path if setup.network else None
-    if bound is not None:
-        netns.bind(bound)
+        mappings = setup.uid_mappings, setup.gid_mappings
+        with user_namespace.made(*mappings, lambda: _unshare(setup, wanted)) as (holder, init_pid):
+            fds = _open_all([*wanted, ("user", 0)], holder, init_pid)
+    else:
+        init_pid = _unshare(setup, wanted)
+        fds = _open_all(wanted, os.getpid(), init_pid)
     try:
-        if setup.uts:
-            _name(setup)
-        _write_sysctls(setup.sysctls)
-        init_pid = None
-        if setup.shared_pid:
-            init_pid, fds["init_pidfd"] = pod_init.fork(directory)
-            fds["pid_fd"] = _open(f"/proc/{init_pid}/ns/pid")
+        if setup.network and setup.netns_path is not None:
+            netns.bind(setup.netns_path, f"/proc/self/fd/{fds['net_fd']}")
     except BaseException:
-        if bound is not None:
-            netns.remove(bound)
+        if init_pid is not None:
+            signal.pidfd_send_signal(fds["init_pidfd"], signal.SIGKILL)
         raise
     return Outcome(answer=SandboxNamespaces(init_pid=init_pid, **fds), record=(init_pid,), fds=fds)
 
@@ -61,11 +58,23 @@ def enter(namespaces: SandboxNamespaces) -> None:
             syscalls.setns(fd, kind)
 
 
-def _unshare(wanted: list[tuple[str, str, int]]) -> dict[str, int]:
-    """Name of the descriptor in `SandboxNamespaces` -> the descriptor; this process is in them afterwards."""
+def _unshare(setup: SandboxSetup, wanted: list[tuple[str, int]]) -> int | None:
+    """This process is in the new namespaces afterwards. The pid of the pod's init, if it gets one."""
     if wanted:
-        syscalls.unshare(sum(flag for _, _, flag in wanted))
-    return {f"{file}_fd": _open(f"/proc/self/ns/{file}") for _, file, _ in wanted}
+        syscalls.unshare(sum(flag for _, flag in wanted))
+    if setup.uts:
+        _name(setup)
+    _write_sysctls(setup.sysctls)
+    return pod_init.fork() if setup.shared_pid else None
+
+
+def _open_all(wanted: list[tuple[str, int]], pid: int, init_pid: int | None) -> dict[str, int]:
+    """Name of the descriptor in `SandboxNamespaces` -> the descriptor, of the namespaces that `pid` lives in."""
+    fds = {f"{file}_fd": _open(f"/proc/{pid}/ns/{file}") for file, _ in wanted}
+    if init_pid is not None:
+        fds["init_pidfd"] = os.pidfd_open(init_pid)
+        fds["pid_fd"] = _open(f"/proc/{init_pid}/ns/pid")
+    return fds
 
 
 def _open(path: str) -> int:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import signal
 
-from oci import syscalls
+from oci import mounts, syscalls
 
 _NAME = "coracle-init"
-_MOUNT_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC | syscalls.MS_RDONLY
+_ATTRIBUTES = (
+    syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC | syscalls.MOUNT_ATTR_RDONLY
+)
 
 
-def fork(directory: str) -> tuple[int, int]:
-    """(pid, pidfd) of a new init, in a new pid namespace. `directory`, an existing one, serves as mount point only.
-
-    Raises OSError when it could not arrange itself.
-    """
+def fork() -> int:
+    """The pid of a new init, in a new pid namespace: a child of the caller. Raises OSError when it could not arrange
+    itself."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         pid, pidfd = syscalls.clone3(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
@@ -29,21 +29,21 @@ def fork(directory: str) -> tuple[int, int]:
         os.close(writer)
         raise
     if pid == 0:
-        _main(directory, writer)
+        _main(writer)
     os.close(writer)
+    os.close(pidfd)
     try:
         answer = os.read(reader, 4096)
     finally:
         os.close(reader)
     if answer != b"ok":
-        os.close(pidfd)
         os.waitpid(pid, 0)
         number, _, message = answer.decode(errors="replace").partition(" ")
         raise OSError(int(number or 0), message or "the pod's init died before it was ready")
-    return pid, pidfd
+    return pid
 
 
-def _main(directory: str, writer: int) -> None:
+def _main(writer: int) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -52,7 +52,7 @@ def _main(directory: str, writer: int) -> None:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         os.dup2(writer, 3)
         syscalls.close_range(4)
-        _enter_empty_root(directory)
+        _enter_empty_root()
         os.write(3, b"ok")
         for fd in range(4):
             os.close(fd)
@@ -66,13 +66,19 @@ def _main(directory: str, writer: int) -> None:
         signal.sigwait({signal.SIGCHLD})
 
 
-def _enter_empty_root(directory: str) -> None:
+def _enter_empty_root() -> None:
+    """By descriptors: in a user namespace we may not even search the directories of the host's root."""
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-    syscalls.mount("none", directory, "tmpfs", _MOUNT_FLAGS, "size=0,nr_inodes=1,mode=0555")
-    os.chdir(directory)
+    host = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    empty = mounts.make_filesystem("tmpfs", "none", ("nr_inodes=1", "mode=0555"), attributes=_ATTRIBUTES)
+    syscalls.move_mount(empty, host)
+    os.fchdir(empty)
     syscalls.pivot_root(".", ".")
+    os.fchdir(host)
     syscalls.umount2(".", syscalls.MNT_DETACH)
     os.chdir("/")
+    os.close(host)
+    os.close(empty)
 
 
 def _reap() -> None:

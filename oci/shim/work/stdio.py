@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from oci.engine import Stdio
+from oci.spec import Linux
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,15 @@ def open_pipes(stdin: bool, theirs: ExitStack) -> tuple[Stdio, Pipes]:
         ours.pop_all()
         stdio = Stdio(stdin=stdin_reader, stdout=write_fds[0], stderr=write_fds[1])
         return stdio, Pipes(stdout=read_fds[0], stderr=read_fds[1], stdin=stdin_writer)
+
+
+def give(stdio: Stdio, linux: Linux) -> None:
+    """To the root of the container's user namespace, which could not take it by itself: to be passed on to its user."""
+    if not linux.uid_mappings or not linux.gid_mappings:
+        return
+    for fd in (stdio.stdin, stdio.stdout, stdio.stderr):
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, linux.uid_mappings[0].host_id, linux.gid_mappings[0].host_id)
 
 
 def open_null() -> int:
