@@ -1,120 +1,26 @@
 """coracle-oci: the executor as a command, with runc's verbs and flags, for containerd, Podman and conformance suites.
 
-Owns the global options, the choice of the verb and the reporting of errors. Each verb is a module of its own with
-`USAGE`, `OPTIONS`, optionally `WORDS`, and `run(settings, parsed) -> exit status`; only the called one is imported.
+    dispatch.py   global options, choice of the verb, errors          options.py   the option loop
+    *_verb.py     one verb each; only the called one is imported      bundle.py, lifecycle.py   what verbs share
+    sealing.py    the sealed copy that enters containers
+
+This module stays empty of imports: a verb that enters a container first starts again as a sealed copy of the
+interpreter, and whatever was loaded before that is loaded twice.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Final
 
-from oci.cli.options import Parsed, UsageError, describe, parse, switch, value
-from oci.errors import OciError
-
-_VERBS: Final = {
-    "create": "make a container from a bundle; its process waits to be started",
-    "delete": "remove a container and what belongs to it",
-    "exec": "execute a process in a running container",
-    "features": "show what this runtime can do",
-    "kill": "send a signal to a container's process",
-    "list": "list containers",
-    "pause": "freeze all processes of a container",
-    "ps": "list the processes of a container",
-    "resume": "let a frozen container go on",
-    "run": "create and start a container",
-    "spec": "write a config.json to begin with",
-    "start": "start a created container",
-    "state": "show the state of a container",
-}
 _ENTERING: Final = frozenset(("create", "run", "exec"))
-_OPTIONS: Final = (
-    value("root", "DIR", "directory for the state of containers"),
-    value("log", "FILE", "file for errors, besides stderr"),
-    value("log-format", "FORMAT", "text or json"),
-    switch("debug", "more in the log"),
-    value("cgroup-manager", "NAME", "cgroupfs, systemd or disabled"),
-    switch("systemd-cgroup", "same as --cgroup-manager systemd"),
-    value("rootless", "BOOL", "accepted for compatibility"),
-    switch("help h", "show this text"),
-    switch("version v", "show the version"),
-)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The global options."""
-
-    root: str
-    log: str
-    log_json: bool
-    cgroup_manager: str
-
-
-def main(arguments: list[str] | None = None) -> int:
-    given = sys.argv[1:] if arguments is None else arguments
-    settings = Settings(root=_default_root(), log="", log_json=False, cgroup_manager="cgroupfs")
-    parsed = Parsed()
-    try:
-        parsed = parse(given, _OPTIONS, words=1)
-        settings = _settings(parsed)
-        return _dispatch(settings, parsed)
-    except (OciError, UsageError, OSError) as error:
-        from oci.cli.report import report
-
-        report(settings, error)
-        # runc's: 255 tells a failed exec from a command that ended with 1.
-        return 255 if "exec" in parsed.words[:1] else 1
-
-
-def _settings(parsed: Parsed) -> Settings:
-    if parsed.text("log-format", "text") not in ("text", "json"):
-        raise UsageError(f"--log-format is text or json, not {parsed.text('log-format')!r}")
-    return Settings(
-        root=os.path.abspath(parsed.text("root") or _default_root()),
-        log=parsed.text("log"),
-        log_json=parsed.text("log-format") == "json",
-        cgroup_manager="systemd" if parsed.switch("systemd-cgroup") else parsed.text("cgroup-manager", "cgroupfs"),
-    )
-
-
-def _dispatch(settings: Settings, parsed: Parsed) -> int:
-    if parsed.switch("version"):
-        from oci.spec import VERSION
-
-        print(f"coracle-oci\nspec: {VERSION}")  # noqa: T201 - a command's answer
-        return 0
-    if parsed.switch("help") or not parsed.words:
-        _print_help()
-        return 0 if parsed.switch("help") else 1
-    name, *rest = parsed.words
-    if name == "help":
-        _print_help()
-        return 0
-    if name not in _VERBS:
-        raise UsageError(f"unknown command {name!r}, see coracle-oci --help")
-    if name in _ENTERING:
+def main() -> int:
+    if not _ENTERING.isdisjoint(sys.argv[1:]):
         from oci.cli.sealing import become_sealed
 
-        become_sealed(settings)
-    verb = import_module(f"oci.cli.{name}_verb")
-    options = (*verb.OPTIONS, switch("help h", "show this text"))
-    its = parse(rest, options, words=getattr(verb, "WORDS", None))
-    if its.switch("help"):
-        print(f"usage: coracle-oci {verb.USAGE}\n\n{describe(options)}")  # noqa: T201
-        return 0
-    status: int = verb.run(settings, its)
-    return status
+        become_sealed()
+    from oci.cli.dispatch import dispatch
 
-
-def _print_help() -> None:
-    verbs = "\n".join(f"   {name:12} {text}" for name, text in _VERBS.items())
-    print(f"usage: coracle-oci [options] command ...\n\n{verbs}\n\n{describe(_OPTIONS)}")  # noqa: T201
-
-
-def _default_root() -> str:
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{runtime}/coracle-oci" if os.geteuid() and runtime else "/run/coracle-oci"
+    return dispatch(sys.argv[1:])

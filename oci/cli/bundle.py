@@ -20,7 +20,7 @@ from oci.state import START_SOCKET, ContainerState, StateDirectory, process_star
 
 if TYPE_CHECKING:
     from oci.cgroups import Cgroup
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 CREATE_OPTIONS: tuple[Option, ...] = (
     value("bundle b", "DIR", "directory with config.json; default: the current one"),

@@ -8,7 +8,7 @@ from oci.cli.bundle import CREATE_OPTIONS, make, only_word, plan_lines, send_con
 from oci.cli.options import Parsed, UsageError
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "create [options] ID"
 OPTIONS = CREATE_OPTIONS

@@ -11,7 +11,7 @@ from oci.errors import ContainerNotFound, StateError
 from oci.state import StateDirectory
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "delete [options] ID"
 OPTIONS = (

@@ -17,7 +17,7 @@ from oci.spec import Capabilities, Process, Spec, User
 from oci.state import ContainerState, StateDirectory
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "exec [options] ID COMMAND [ARGUMENT...]"
 # The id and the command's first word; what follows is the command's own.

@@ -14,7 +14,7 @@ from oci.plan.scheduling import MEMORY_FLAGS, MEMORY_MODES
 from oci.spec import VERSION
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 _ACTIONS = tuple(
     f"SCMP_ACT_{name}"

@@ -11,7 +11,7 @@ from oci.errors import StateError
 from oci.state import StateDirectory
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "kill [options] ID [SIGNAL]"
 OPTIONS = (switch("all a", "signal every process of the container"),)

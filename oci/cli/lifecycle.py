@@ -15,7 +15,7 @@ from oci.spec import Spec
 from oci.state import ContainerState, StateDirectory, process_start
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 _PATIENCE = 10.0
 

@@ -12,7 +12,7 @@ from oci.cli.options import Parsed, UsageError, switch
 from oci.engine import Engine
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "run [options] ID"
 OPTIONS = (

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from oci import sealed
-from oci.cli.report import log
-
-if TYPE_CHECKING:
-    from oci.cli import Settings
 
 
-def become_sealed(settings: Settings) -> None:
+def become_sealed() -> None:
     """Returns only in the sealed copy, or where the host forbids executable memory files."""
     if os.readlink("/proc/self/exe").startswith("/memfd:"):
         return
@@ -25,5 +20,5 @@ def become_sealed(settings: Settings) -> None:
         copy = sealed.seal(sealed.interpreter())
         # With its path as argv[0] the interpreter finds its library, and its virtual environment, as before.
         os.execve(copy, [sys.executable, *sys.orig_argv[1:]], os.environ)
-    except OSError as error:
-        log(settings, "warning", f"the interpreter cannot be sealed: {error.strerror}")
+    except OSError:
+        return  # the dispatcher sees that we are not sealed, and can say so where the caller wants to read it

@@ -10,7 +10,7 @@ from oci.cli.options import Parsed, UsageError, switch, value
 from oci.spec import VERSION
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "spec [options]"
 OPTIONS = (

@@ -14,7 +14,7 @@ from oci.handshake.launch import Launch, Phase
 from oci.state import START_SOCKET, ContainerState, StateDirectory
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "start ID"
 OPTIONS: tuple[Option, ...] = ()

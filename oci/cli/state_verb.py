@@ -10,7 +10,7 @@ from oci.cli.status import describe
 from oci.state import StateDirectory
 
 if TYPE_CHECKING:
-    from oci.cli import Settings
+    from oci.cli.dispatch import Settings
 
 USAGE = "state ID"
 OPTIONS: tuple[Option, ...] = ()

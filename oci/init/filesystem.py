@@ -208,10 +208,16 @@ def _clone_source(step: op.MountBind, context: Context) -> int:
     mappings = (step.uid_mappings, step.gid_mappings)
     if mappings in context.idmaps:
         mounts.set_idmap(mount, context.idmaps[mappings], recursive=options.recursive_idmap)
-    mounts.set_attributes(mount, options.set, options.clear)
-    if not options.propagation:
-        flag, recursive = step.default_propagation
-        mounts.set_propagation(mount, flag, recursive=recursive)
+    if options.propagation:
+        mounts.set_attributes(mount, options.set, options.clear)
+        return mount
+    flag, recursive = step.default_propagation
+    if recursive and options.recursive:
+        mounts.set_attributes(mount, options.set, options.clear)
+        mounts.set_propagation(mount, flag, recursive=True)
+    else:
+        # A single mount: both at once.
+        sc.mount_setattr(mount, set=options.set, clear=options.clear, propagation=flag)
     return mount
 
 

@@ -35,7 +35,7 @@ def _strategy(annotation: str) -> st.SearchStrategy[Any]:
         return st.lists(_strategy(annotation[6:-6]), max_size=2).map(tuple)
     if annotation.startswith("Mapping[str, "):
         return st.dictionaries(_TEXT, _strategy(annotation[13:-1]), max_size=2)
-    return _SCALARS.get(annotation) or _instances(annotation)
+    return _SCALARS[annotation] if annotation in _SCALARS else _instances(annotation)
 
 
 def _instances(name: str) -> st.SearchStrategy[Any]:
