@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 DEFAULT_ROOT: Final = Path("/var/lib/coracle")
 DEFAULT_RUNROOT: Final = Path("/run/coracle")
+DEFAULT_NRI_SOCKET: Final = Path("/var/run/nri/nri.sock")
 
 
 class LogLevel(enum.StrEnum):
@@ -165,6 +166,36 @@ class StreamingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NriSettings:
+    enable: bool = key(True, "Whether plugins of the Node Resource Interface may see and adjust pods and containers.")
+    socket_path: Path = key(
+        Path(),
+        "Socket that plugins connect to. Empty: /var/run/nri/nri.sock, or nri.sock in the runroot when the root is "
+        "not the default.",
+        check=checks.absolute_or_none,
+    )
+    disable_connections: bool = key(False, "Take only the plugins that are started from plugin_path, none by socket.")
+    plugin_path: Path = key(
+        Path("/opt/nri/plugins"),
+        "Directory of plugins that are started with the daemon, named like 10-example.",
+        check=checks.absolute,
+    )
+    plugin_config_path: Path = key(
+        Path("/etc/nri/conf.d"),
+        "Directory of their configuration, 10-example.conf or example.conf.",
+        check=checks.absolute,
+    )
+    registration_timeout: float = key(
+        5.0,
+        "Seconds that a plugin may take to register, and then to take in what exists already.",
+        check=checks.positive,
+    )
+    request_timeout: float = key(
+        2.0, "Seconds that a plugin may take to answer; one that takes longer is dropped.", check=checks.positive
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TracingSettings:
     endpoint: str = key(
         "", "host:port of an OTLP collector (gRPC, no TLS). Empty: no tracing.", check=checks.host_and_port
@@ -211,6 +242,7 @@ class Settings:
     images: ImageSettings = ImageSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     streaming: StreamingSettings = StreamingSettings()
+    nri: NriSettings = NriSettings()
     tracing: TracingSettings = TracingSettings()
 
     @property
@@ -305,5 +337,15 @@ def with_derived(settings: Settings) -> Settings:
             network,
             bridge=network.bridge or ("coracle0" if default else f"cor-{digest.hex()[:8]}"),
             subnets=network.subnets or ("10.77.0.0/16" if default else _derived_subnet(digest),),
+        ),
+        nri=dataclasses.replace(
+            settings.nri,
+            socket_path=(
+                settings.nri.socket_path
+                if settings.nri.socket_path != Path()
+                else DEFAULT_NRI_SOCKET
+                if default
+                else settings.runroot / "nri.sock"
+            ),
         ),
     )
