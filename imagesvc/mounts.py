@@ -17,6 +17,8 @@ import secrets
 import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -35,6 +37,21 @@ class Way(Enum):
 
     DETACHED = "detached mounts, by descriptor"
     ATTACHED = "attached mounts, by path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """A user namespace as the owners of an image's files: `uid` and `gid` are the host's ids of its root, and the
+    `size` ids from there on its others."""
+
+    user_fd: int
+    uid: int
+    gid: int
+    size: int
+
+    def of(self, uid: int, gid: int) -> tuple[int, int]:
+        """The host's ids for an image's; its root's for those that have none."""
+        return self.uid + (uid if uid < self.size else 0), self.gid + (gid if gid < self.size else 0)
 
 
 class LayerMounts:
@@ -61,19 +78,43 @@ class LayerMounts:
                 self._open[layer] = fd
             return fd
 
-    def overlay(self, roots: Sequence[int], *, upper: Path | None = None, work: Path | None = None) -> int:
+    def overlay(
+        self,
+        roots: Sequence[int],
+        *,
+        upper: Path | None = None,
+        work: Path | None = None,
+        owners: Owners | None = None,
+    ) -> int:
         """An overlay of `roots` (from the top down), read-only without `upper`. Raises OSError.
 
-        The upper layer is volatile: nobody waits for its data to reach the disk.
+        The upper layer is volatile: nobody waits for its data to reach the disk. With `owners` the layers show their
+        files with mapped owners, which is what overlayfs copies up; it has no idmapped mounts itself.
         """
+        with ExitStack() as passing:
+            if owners is not None:
+                roots = [self._mapped(root, owners.user_fd, passing) for root in roots]
+            if self.way is Way.DETACHED:
+                return _overlay_of_descriptors(roots, upper, work)
+            return _overlay_by_mount(roots, upper, work, self._passing_directory(passing))
+
+    def _mapped(self, root: int, user_fd: int, passing: ExitStack) -> int:
+        """A clone of the layer with mapped owners, for as long as `passing` is open: the overlay makes its own."""
+        clone = mounts.clone_tree(root)
+        passing.callback(os.close, clone)
+        mounts.set_idmap(clone, user_fd)
         if self.way is Way.DETACHED:
-            return _overlay_of_descriptors(roots, upper, work)
+            return clone
+        target = self._passing_directory(passing)
+        syscalls.move_mount(clone, syscalls.AT_FDCWD, str(target))
+        passing.callback(syscalls.umount2, target, syscalls.MNT_DETACH)
+        return clone
+
+    def _passing_directory(self, passing: ExitStack) -> Path:
         target = self._passing / secrets.token_hex(8)
         target.mkdir()
-        try:
-            return _overlay_by_mount(roots, upper, work, target)
-        finally:
-            target.rmdir()
+        passing.callback(target.rmdir)
+        return target
 
     def forget(self, layer: LayerId) -> None:
         """Before its file is removed."""
@@ -200,21 +241,26 @@ def choose_form(layers: Path, wanted: LayerForm | None) -> LayerForm:
 
 def choose_way(layers: Path, staging: Path, runroot: Path, form: LayerForm) -> Way:
     """Raises LayerError where overlayfs cannot be used on this file system at all."""
-    directory = staging / f"probe-{secrets.token_hex(8)}"
     problem = ""
+    for way in Way:
+        probe = LayerMounts(layers, runroot, way)
+        try:
+            try_overlay(probe, form, staging)
+            return way
+        except OSError as error:
+            problem = str(error.strerror)
+        finally:
+            probe.close()
+    raise LayerError(str(layers), f"overlayfs cannot be used here: {problem}")
+
+
+def try_overlay(layer_mounts: LayerMounts, form: LayerForm, staging: Path, owners: Owners | None = None) -> None:
+    """Raises what an overlay of a layer of nothing, and a writable directory in `staging`, raises."""
+    directory = staging / f"probe-{secrets.token_hex(8)}"
+    upper, work = directory / "upper", directory / "work"
+    upper.mkdir(parents=True)
+    work.mkdir()
     try:
-        for way in Way:
-            upper, work = directory / way.name / "upper", directory / way.name / "work"
-            upper.mkdir(parents=True)
-            work.mkdir()
-            probe = LayerMounts(layers, runroot, way)
-            try:
-                os.close(probe.overlay([probe.root(EMPTY, form)], upper=upper, work=work))
-                return way
-            except OSError as error:
-                problem = str(error.strerror)
-            finally:
-                probe.close()
+        os.close(layer_mounts.overlay([layer_mounts.root(EMPTY, form)], upper=upper, work=work, owners=owners))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    raise LayerError(str(layers), f"overlayfs cannot be used here: {problem}")

@@ -23,7 +23,7 @@ from imagesvc.joined import Joined
 from imagesvc.keeper import LayerKeeper
 from imagesvc.layer.files import EMPTY
 from imagesvc.layer.writer import LayerForm
-from imagesvc.mounts import LayerMounts
+from imagesvc.mounts import LayerMounts, Owners
 from imagesvc.progress import Listener, ProgressBoard, PullProgress
 from imagesvc.pull import Puller, PullSettings
 from imagesvc.reference import Reference, parse_reference
@@ -149,6 +149,10 @@ class ImageService:
         await self._pool.close()
         await asyncio.to_thread(self._mounts.close)
 
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        return self._pool.pids
+
     # --- what is here ----------------------------------------------------------------------------------------------
 
     def list(self) -> tuple[Image, ...]:
@@ -232,21 +236,24 @@ class ImageService:
 
     # --- mounts ----------------------------------------------------------------------------------------------------
 
-    async def mount_rootfs(self, image_id: str, directory: Path, *, read_only: bool = False) -> int:
-        """A detached mount for one container; its writable layer is made in `directory`.
+    async def mount_rootfs(
+        self, image_id: str, directory: Path, *, read_only: bool = False, owners: Owners | None = None
+    ) -> int:
+        """A detached mount for one container; its writable layer is made in `directory`. With `owners` its files belong
+        to that user namespace.
 
         The caller owns the descriptor. `directory` must exist as long as the container does: it is what keeps layers in
         directory form from being removed. Raises ImageNotPresent, LayerError, OSError.
         """
         record = self._record(image_id)
         layers = self._in_use(record, directory)
-        return await self._mounted(record, lambda: self._make_rootfs(record, layers, directory, read_only))
+        return await self._mounted(record, lambda: self._make_rootfs(record, layers, directory, read_only, owners))
 
-    async def mount_image(self, image_id: str, owner: Path | None = None) -> int:
+    async def mount_image(self, image_id: str, owner: Path | None = None, *, owners: Owners | None = None) -> int:
         """The whole image, read-only, as a detached mount. `owner` is a directory that lives as long as the mount."""
         record = self._record(image_id)
         layers = self._in_use(record, owner)
-        return await self._mounted(record, lambda: self._make_image(layers))
+        return await self._mounted(record, lambda: self._make_image(layers, owners))
 
     async def container_usage(self, directory: Path) -> Usage:
         """Of the writable layer that `mount_rootfs` made in `directory`; zero where there is none (any more)."""
@@ -279,14 +286,27 @@ class ImageService:
         roots = [self._mounts.root(layer.id, layer.form) for layer in layers]
         return roots if len(roots) >= at_least else [*roots, self._mounts.root(EMPTY, self.form)]
 
-    def _make_image(self, layers: Sequence[LayerRecord]) -> int:
+    async def check_owners(self, owners: Owners) -> None:
+        """Whether layers can be shown with mapped owners here. Raises LayerError, OSError."""
+
+        staging = self._settings.root / "staging"
+        await asyncio.to_thread(mounts.try_overlay, self._mounts, self.form, staging, owners)
+
+    def _make_image(self, layers: Sequence[LayerRecord], owners: Owners | None) -> int:
         if not layers:
             raise errors.LayerError("none", "the image has no layers to mount")
-        return self._mounts.overlay(self._roots(layers, at_least=2))
+        return self._mounts.overlay(self._roots(layers, at_least=2), owners=owners)
 
-    def _make_rootfs(self, record: ImageRecord, layers: Sequence[LayerRecord], directory: Path, read_only: bool) -> int:
+    def _make_rootfs(
+        self,
+        record: ImageRecord,
+        layers: Sequence[LayerRecord],
+        directory: Path,
+        read_only: bool,
+        owners: Owners | None,
+    ) -> int:
         if read_only:
-            return self._make_image(layers)
+            return self._make_image(layers, owners)
         upper, work = directory / "upper", directory / "work"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -298,9 +318,10 @@ class ImageService:
             upper.mkdir(exist_ok=True)
             work.mkdir()
         # The root directory of an overlay is its upper layer's.
-        os.chown(upper, record.root_uid, record.root_gid)
+        uid, gid = record.root_uid, record.root_gid
+        os.chown(upper, *(owners.of(uid, gid) if owners else (uid, gid)))
         os.chmod(upper, record.root_mode)
-        return self._mounts.overlay(self._roots(layers), upper=upper, work=work)
+        return self._mounts.overlay(self._roots(layers), upper=upper, work=work, owners=owners)
 
     def _image(self, record: ImageRecord) -> Image:
         return image_of(self._store, record, self._settings.pinned)

@@ -26,10 +26,12 @@ from imagesvc.layer import cover
 from imagesvc.layer.errors import CorruptEntry, CorruptLayer
 from imagesvc.layer.files import LayerId, open_writer
 from imagesvc.layer.writer import LayerFacts, LayerForm
-from imagesvc.mounts import LayerMounts, Way
+from imagesvc.mounts import LayerMounts, Owners, Way
 from imagesvc.stack import stack
 from imagesvc.store.records import LayerRecord
 from oci import syscalls
+from oci.engine.userns import IdmapNamespaces
+from oci.spec import IdMapping
 
 pytestmark = pytest.mark.root
 
@@ -552,6 +554,42 @@ def test_the_writable_layer_works(layers: Bench) -> None:
         assert files_of(fd) == {"d/file": b"changed", "new": b"new"}
     with layers.overlay() as fd:
         assert files_of(fd) == {"d/file": b"lower", "d/gone": b""}
+
+
+@pytest.mark.parametrize("way", list(Way), ids=lambda way: way.name.lower())
+@pytest.mark.parametrize("form", list(LayerForm), ids=lambda form: form.value)
+def test_layers_with_the_owners_of_a_user_namespace(form: LayerForm, way: Way) -> None:
+    with bench(form, way) as layers, user_namespace(host_id=300_000, size=1000) as owners:
+        layers.add(archive((entry("a", uid=0, gid=7), b"lower"), (entry("far", uid=2000), b"x")))
+        layers.add(archive((entry("b", uid=999), b"upper")))
+        upper, work = layers.path / "upper", layers.path / "work"
+        upper.mkdir()
+        work.mkdir()
+        roots = [layers.mounts.root(layer.id, layer.form) for layer in layers.stacked()]
+        fd = layers.mounts.overlay(roots, upper=upper, work=work, owners=owners)
+        try:
+            owned = {name: os.stat(name, dir_fd=fd) for name in ("a", "b", "far")}
+            assert (owned["a"].st_uid, owned["a"].st_gid) == (300_000, 300_007)
+            assert owned["b"].st_uid == 300_999
+            assert owned["far"].st_uid == 65534
+            os.chmod("a", 0o600, dir_fd=fd)  # copies it up
+            assert os.stat(upper / "a").st_uid == 300_000
+            assert files_of(fd) == {"a": b"lower", "b": b"upper", "far": b"x"}
+        finally:
+            os.close(fd)
+        assert not list((layers.path / "run" / "mounts").iterdir())
+
+
+@contextmanager
+def user_namespace(*, host_id: int, size: int) -> Iterator[Owners]:
+    proc = os.open("/proc", os.O_PATH)
+    namespaces = IdmapNamespaces(proc)
+    mapping = (IdMapping(container_id=0, host_id=host_id, size=size),)
+    try:
+        yield Owners(user_fd=namespaces.get((mapping, mapping)), uid=host_id, gid=host_id, size=size)
+    finally:
+        namespaces.close()
+        os.close(proc)
 
 
 def test_many_layers(layers: Bench) -> None:
