@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 from typing import Final
 
-from oci.errors import SpecError
+from oci.errors import SpecError, Unsupported
 from oci.plan import operations as op
 from oci.plan.devices import plan_devices
 from oci.plan.host import Host, Supplied
@@ -80,6 +80,11 @@ def _check(spec: Spec, supplied: Supplied) -> Process:
     if spec.root is None and not supplied.rootfs:
         raise SpecError("root", "is required")
     check_process(spec.process)
+    # Better refused than silently left out.
+    if spec.linux.net_devices:
+        raise Unsupported("linux.netDevices", "this version moves no network devices")
+    if spec.linux.intel_rdt is not None:
+        raise Unsupported("linux.intelRdt", "this version does not use resctrl")
     propagation = spec.linux.rootfs_propagation
     if propagation and propagation not in PROPAGATION:
         raise SpecError("linux.rootfsPropagation", f"{propagation!r} is not a propagation mode")

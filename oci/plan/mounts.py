@@ -24,6 +24,8 @@ _ALLOWED_BELOW_PROC: Final = frozenset(
     )
 )  # fmt: skip
 
+# File systems whose files have no label of their own; proc, sysfs and cgroup are labelled by the policy.
+_LABELLED: Final = frozenset(("tmpfs", "mqueue", "devpts"))
 _V1_TMPFS: Final = MountOptions(
     set=sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC, data=("mode=755",)
 )
@@ -74,12 +76,12 @@ def _plan_mount(
     else:
         if mount.uid_mappings or options.idmap:
             raise SpecError(where, "id mappings are for bind mounts only")
-        writable = mount.type == "tmpfs"
+        if mount.type == "tmpfs":
+            options = _writable(options)
+        if spec.linux.mount_label and "selinux" in host.lsm and mount.type in _LABELLED:
+            options = replace(options, data=(*options.data, f'context="{spec.linux.mount_label}"'))
         yield op.MountFilesystem(
-            destination=target,
-            fstype=mount.type,
-            source=mount.source or mount.type,
-            options=_writable(options) if writable else options,
+            destination=target, fstype=mount.type, source=mount.source or mount.type, options=options
         )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,6 +214,45 @@ def test_seccomp_and_no_new_privileges(box: Box, no_new_privileges: bool) -> Non
     assert lines[0] == f"NoNewPrivs:\t{int(no_new_privileges)}"
     assert lines[1] == "Seccomp:\t2"
     assert "No space left" in lines[2]
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_a_seccomp_agent_gets_the_listener(box: Box, tmp_path: Path, no_new_privileges: bool) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": str(tmp_path / "agent"),
+        "listenerMetadata": "for the agent",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+    }
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "agent"))
+        server.listen()
+        agent = os.fork()
+        if agent == 0:
+            try:
+                _refuse_one_call(server)
+            finally:
+                os._exit(1)
+        changes = {"process.noNewPrivileges": no_new_privileges, "linux.seccomp": profile}
+        assert "No space left" in box.sh("mkdir /tmp/no", changes=changes).output
+        assert os.waitstatus_to_exitcode(os.waitpid(agent, 0)[1]) == 0
+
+
+def _refuse_one_call(server: socket.socket) -> None:
+    """As an agent: check the message, answer the first call with ENOSPC (linux/seccomp.h)."""
+    peer, _ = server.accept()
+    message, (listener,), _, _ = socket.recv_fds(peer, 4096, 1)
+    document = json.loads(message)
+    notification = bytearray(80)
+    fcntl.ioctl(listener, 0xC050_2100, notification)
+    (number,) = struct.unpack_from("=Q", notification)
+    fcntl.ioctl(listener, 0xC018_2101, bytearray(struct.pack("=QqiI", number, 0, -28, 0)))
+    os._exit(0 if (document["fds"], document["metadata"]) == (["seccompFd"], "for the agent") else 2)
+
+
+def test_without_pivot_root(box: Box) -> None:
+    finished = box.sh("ls -d /bin /usr 2>/dev/null; hostname", no_pivot=True)
+    assert finished.lines == ["/bin", "box"]
 
 
 def test_scheduling(box: Box) -> None:

@@ -202,6 +202,20 @@ def test_labels_need_their_module(name: str, value: str) -> None:
     assert label.value.endswith(value)
 
 
+@pytest.mark.parametrize(("name", "value"), [("netDevices", {"eth1": {}}), ("intelRdt", {"closID": "x"})])
+def test_what_is_not_implemented_is_refused_by_name(name: str, value: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported, match=f"linux.{name}"):
+        plan({f"linux.{name}": value})
+
+
+def test_mount_label_where_there_are_labels() -> None:
+    changes = {"linux.mountLabel": "l"}
+    for lsm, expected in ((frozenset({"selinux"}), True), (frozenset[str](), False)):
+        mounts = [step for step in plan(changes, host=Host(lsm=lsm)).setup if isinstance(step, op.MountFilesystem)]
+        labelled = {step.fstype for step in mounts if 'context="l"' in step.options.data}
+        assert labelled == ({"tmpfs", "mqueue", "devpts"} if expected else set())
+
+
 def test_unknown_capabilities_warn() -> None:
     made = plan({"process.capabilities": {"bounding": ["CAP_KILL", "CAP_MAGIC"]}})
     assert made.warnings == ("capability CAP_MAGIC is unknown and ignored",)
