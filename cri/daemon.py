@@ -24,6 +24,7 @@ from cri.events import Events
 from cri.features import Features
 from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
+from cri.nri.lifecycle import Nri
 from cri.paths import Paths
 from cri.pod_network import attachment
 from cri.programs import Programs
@@ -66,6 +67,7 @@ class Daemon:
     checkpointer: Checkpointer
     reconciler: Reconciler
     statistics: ContainerStatistics
+    nri: Nri
     streaming: StreamingServer
 
     def __init__(self, settings: Settings, metrics: Metrics, database: sqlite3.Connection) -> None:
@@ -121,10 +123,12 @@ class Daemon:
         daemon.launcher = Launcher(cgroup=f"{settings.runtime.cgroup_root}/shims")
         await daemon.launcher.start()
         daemon.statistics = ContainerStatistics(daemon)
+        daemon.nri = Nri(daemon)
         daemon.reconciler = Reconciler(daemon)
         await recovery.recover(daemon)
         await daemon.networks.gc([attachment(record) for record in daemon.sandboxes])
         daemon.reconciler.wake()
+        await daemon.nri.open()
         daemon.streaming = await StreamingServer.open(settings.streaming, DaemonRuntime(daemon))
         return daemon
 
@@ -132,6 +136,7 @@ class Daemon:
         await self.joined.drain(_DRAIN_S)
         self.closing = True
         await self.streaming.close()
+        await self.nri.close()
         self.events.close()
         await self.reconciler.close()
         for pod in self.pods.values():

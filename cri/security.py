@@ -45,6 +45,8 @@ def filter_fd(daemon: Daemon, context: api.LinuxContainerSecurityContext, specif
     """A sealed file with the filter, kept by the daemon and shared by all containers that use it."""
     process = specification.process
     held = frozenset(process.capabilities.bounding if process and process.capabilities else ())
+    if specification.linux.seccomp is not None:  # only a plugin puts one there, and then it counts
+        return daemon.programs.fd(daemon.seccomp.get(specification.linux.seccomp))
     program = filter_program(daemon, context, held)
     return None if program is None else daemon.programs.fd(program)
 

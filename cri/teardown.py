@@ -54,6 +54,7 @@ async def remove_container(daemon: Daemon, record: ContainerRecord) -> None:
 
     async def kill() -> None:
         await kill_container(daemon, record)
+        await daemon.nri.removing(record)
 
     async def shim() -> None:
         pod = daemon.pods.get(record.sandbox_id)
@@ -91,6 +92,7 @@ async def stop_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
 
     async def containers() -> None:
         await asyncio.gather(*(kill_container(daemon, c) for c in daemon.containers_of(record.id)))
+        await daemon.nri.stopping_pod(record)
 
     await run_steps(daemon, f"sandbox {record.id}", [("killing its containers", containers), *_release(daemon, record)])
     daemon.sandboxes.put(daemon.sandboxes.need(record.id).moved(Event.STOPPED))
@@ -103,6 +105,7 @@ async def remove_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
 
     async def containers() -> None:
         await asyncio.gather(*(remove_container(daemon, c) for c in daemon.containers_of(record.id)))
+        await daemon.nri.stopping_pod(record)
 
     async def files() -> None:
         _remove_tree(daemon.paths.sandbox(record.id))
@@ -121,6 +124,7 @@ async def remove_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
             ("its cgroup", cgroup),
         ],
     )
+    await daemon.nri.removing_pod(record)
     daemon.sandboxes.drop(record.id)
 
 

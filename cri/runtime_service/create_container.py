@@ -27,7 +27,7 @@ from cri.stopping import signal_number
 from cri.teardown import remove_container
 from oci import syscalls
 from oci.errors import ContainerError
-from oci.protocol.messages import ContainerCreate
+from oci.protocol.messages import ContainerCreate, ContainerHandles
 from oci.spec import Spec, to_json
 from oci.users import ResolvedUser, resolve
 
@@ -113,37 +113,44 @@ async def _make(
     with syscalls.closing(rootfs):
         user = _resolve(rootfs, config, image)
         inputs = _inputs(daemon, sandbox, record, image, user)
-        specification = container_spec(inputs)
-        _write_bundle(daemon, record, specification)
-        volumes = await open_image_volumes(daemon, config, specification)
-        try:
-            progress.enter("waiting for the shim to make the container")
-            shim = await daemon.shim_of(sandbox.id)
-            handles = await shim.create(
-                ContainerCreate(
-                    container_id=record.id,
-                    bundle=str(daemon.paths.bundle(record.id)),
-                    log_path=record.log_path or None,
-                    stdin=config.stdin,
-                    cgroup_path=record.cgroup,
-                    rootfs_fd=rootfs,
-                    mount_indexes=tuple(volumes),
-                    mount_fds=tuple(volumes.values()),
-                    seccomp_fd=security.filter_fd(daemon, config.linux.security_context, specification),
+        async with daemon.nri.making_container(sandbox, record, container_spec(inputs)) as (record, specification):
+            handles = await _create(daemon, record, specification, rootfs, progress)
+            daemon.hold_container(record.id, handles).process = specification.process
+            return daemon.containers.put(
+                record.moved(
+                    Event.MADE,
+                    pid=handles.pid,
+                    pid_start=process_state(handles.pid).start,
+                    user=(user.uid, user.gid, tuple(user.additional_gids)),
                 )
             )
-        finally:
-            for fd in volumes.values():
-                os.close(fd)
-    daemon.hold_container(record.id, handles).process = specification.process
-    return daemon.containers.put(
-        record.moved(
-            Event.MADE,
-            pid=handles.pid,
-            pid_start=process_state(handles.pid).start,
-            user=(user.uid, user.gid, tuple(user.additional_gids)),
+
+
+async def _create(
+    daemon: Daemon, record: ContainerRecord, specification: Spec, rootfs: int, progress: Progress
+) -> ContainerHandles:
+    config = record.config
+    _write_bundle(daemon, record, specification)
+    volumes = await open_image_volumes(daemon, config, specification)
+    try:
+        progress.enter("waiting for the shim to make the container")
+        shim = await daemon.shim_of(record.sandbox_id)
+        return await shim.create(
+            ContainerCreate(
+                container_id=record.id,
+                bundle=str(daemon.paths.bundle(record.id)),
+                log_path=record.log_path or None,
+                stdin=config.stdin,
+                cgroup_path=record.cgroup,
+                rootfs_fd=rootfs,
+                mount_indexes=tuple(volumes),
+                mount_fds=tuple(volumes.values()),
+                seccomp_fd=security.filter_fd(daemon, config.linux.security_context, specification),
+            )
         )
-    )
+    finally:
+        for fd in volumes.values():
+            os.close(fd)
 
 
 def _inputs(

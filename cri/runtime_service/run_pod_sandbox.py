@@ -121,4 +121,5 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
         result = await daemon.networks.add(attachment(record))
         addresses = result.ips
         write_hosts(directory, hostname, addresses)
-    return daemon.sandboxes.put(record.moved(Event.MADE, ips=addresses))
+    async with daemon.nri.making_pod(record.with_(ips=addresses)):
+        return daemon.sandboxes.put(record.moved(Event.MADE, ips=addresses))

@@ -26,6 +26,7 @@ async def start_container(daemon: Daemon, request: api.StartContainerRequest, ca
         record = daemon.containers.need(record.id)
         if record.state is not ContainerState.CREATED:
             raise FailedPrecondition(f"container {record.id} is {record.state}, only a created one can be started")
+        await daemon.nri.starting(record)
         try:
             shim = await daemon.shim_of(record.sandbox_id)
             await shim.start(record.id)
@@ -41,6 +42,7 @@ async def start_container(daemon: Daemon, request: api.StartContainerRequest, ca
             )
             raise
         # The workload may have ended before we came here: then its exit is applied now.
-        daemon.containers.put(daemon.containers.need(record.id).moved(Event.STARTED, started_at=daemon.now()))
+        started = daemon.containers.put(daemon.containers.need(record.id).moved(Event.STARTED, started_at=daemon.now()))
+        await daemon.nri.started(started)
         daemon.apply_pending_exit(live)
     return api.StartContainerResponse()

@@ -20,4 +20,5 @@ async def stop_container(daemon: Daemon, request: api.StopContainerRequest, call
     record = daemon.containers.find(request.container_id)
     if record is not None and record.state in (ContainerState.RUNNING, ContainerState.CREATED):
         await stop(daemon, record, request.timeout)
+        await daemon.nri.stopped(record.id)
     return api.StopContainerResponse()

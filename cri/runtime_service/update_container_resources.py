@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.errors import FailedPrecondition
+from cri.nri.resources import from_spec, to_cri
 from cri.specgen.resources import linux_resources
 from cri.specgen.validate import check_resources
 from cri.state.machine import ContainerState
@@ -23,10 +24,11 @@ async def update_container_resources(
     record = daemon.containers.need(request.container_id)
     if record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
         raise FailedPrecondition(f"container {record.id} is {record.state}: it has no resources to update")
-    wanted = linux_resources(request.linux, cgroup_v2=daemon.host.cgroup_v2)
+    wanted = await daemon.nri.updating(record, linux_resources(request.linux, cgroup_v2=daemon.host.cgroup_v2))
     await asyncio.to_thread(daemon.cgroups.open(record.cgroup).update, wanted)
     record = daemon.containers.need(record.id)
-    daemon.containers.put(record.with_(resources_bytes=merged(record.resources, request.linux).SerializeToString()))
+    now = merged(merged(record.resources, request.linux), to_cri(from_spec(wanted)))
+    await daemon.nri.updated(daemon.containers.put(record.with_(resources_bytes=now.SerializeToString())))
     return api.UpdateContainerResourcesResponse()
 
 

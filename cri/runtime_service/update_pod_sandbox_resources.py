@@ -25,5 +25,7 @@ async def update_pod_sandbox_resources(
     config = api.PodSandboxConfig.FromString(record.config_bytes)
     config.linux.overhead.CopyFrom(request.overhead)
     config.linux.resources.CopyFrom(request.resources)
-    daemon.sandboxes.put(record.with_(config_bytes=config.SerializeToString(deterministic=True)))
+    record = record.with_(config_bytes=config.SerializeToString(deterministic=True))
+    await daemon.nri.updating_pod(record)
+    await daemon.nri.updated_pod(daemon.sandboxes.put(record))
     return api.UpdatePodSandboxResourcesResponse()
