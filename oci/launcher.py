@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from oci import cgroups, syscalls
-from oci.engine import Engine
 from oci.engine.equipment import Equipment
 from oci.errors import OciError
 from oci.protocol import forking
 from oci.shim.become import become
+from oci.shim.engine import Executor
 from oci.shim.shim import Shim
 from oci.shim.warm import warm
 
@@ -47,7 +47,7 @@ class Launcher:
         self._problems: list[str] = []
         self._cgroups = self._detect_cgroups()
         self._equipment = Equipment.gather()
-        engine = Engine(self._equipment)
+        executor = Executor(self._equipment)
         syscalls.set_process_name(_NAME)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         # For the shims too: they end when their socket tells them, or by SIGKILL. What is executed gets the defaults.
@@ -55,8 +55,8 @@ class Launcher:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.siginterrupt(signal.SIGCHLD, False)
-        warm(engine)
-        self._shim = Shim(engine, self._cgroups)
+        warm(executor)
+        self._shim = Shim(executor, self._cgroups)
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         if cgroup is not None:

@@ -5,8 +5,9 @@ among them.
 
     <version> <kind> <id> <key>\n{...}
 
-`id` joins an answer to its request; events have 0. `key` is the message's container id, or `-`. The line says all that
-is needed to hand a request on, or to start a container: a shim that reads no JSON stays smaller.
+`id` joins an answer to its request; events have 0. `key` is the message's container id, with `/` and its exec id where
+it has one, or `-`. The line says all that is needed to hand a request on, or to start a container: a shim that reads no
+JSON stays smaller.
 
 A packet longer than `INLINE_LIMIT` does not fit a socket's buffer for certain: `oci.protocol.transport` puts it into a
 memfd and sends, in its stead, the text `spill SIZE` with the memfd as the last descriptor.
@@ -69,14 +70,21 @@ def pack(id: int, message: Message) -> tuple[bytes, tuple[int, ...]]:
             fds.extend(value)
     if len(fds) > FD_LIMIT:
         raise ProtocolError(f"{message.KIND} with {len(fds)} descriptors, at most {FD_LIMIT} can be passed")
-    data = line(message.KIND, id, getattr(message, "container_id", "-")) + _encode(body).encode()
+    data = line(message.KIND, id, *_keys(message)) + _encode(body).encode()
     if len(data) > SPILL_LIMIT:
         raise ProtocolError(f"{message.KIND} is {len(data)} bytes long, the limit is {SPILL_LIMIT}")
     return data, tuple(fds)
 
 
-def line(kind: str, id: int, key: str) -> bytes:
-    return b"%b %b %d %b\n" % (_VERSION, kind.encode(), id, checked_key(key).encode())
+def _keys(message: Message) -> tuple[str, ...]:
+    container_id = getattr(message, "container_id", "-")
+    exec_id = getattr(message, "exec_id", None)
+    return (container_id,) if exec_id is None else (container_id, exec_id)
+
+
+def line(kind: str, id: int, *keys: str) -> bytes:
+    key = "/".join([checked_key(key) for key in keys])
+    return b"%b %b %d %b\n" % (_VERSION, kind.encode(), id, key.encode())
 
 
 def checked_key(key: str) -> str:
@@ -91,11 +99,17 @@ def pack_done(id: int) -> bytes:
     return b"1 done %d -\n{}" % id
 
 
+def pack_exec_started(id: int, pid: int, *, terminal: bool) -> bytes:
+    """The packet of an `ExecStarted` with its pidfd, and console, as the descriptors; cheaply."""
+    console = b',"consoleFd":1' if terminal else b""
+    return b'1 exec_started %d -\n{"pid":%d,"pidfd":0%b}' % (id, pid, console)
+
+
 def exec_exited_template(container_id: str, exec_id: str, pid: int) -> bytes:
-    """The packet of an `ExecExited` event but for two numbers: `template % (status, finished_at)`."""
-    body = b'{"containerID":"%b","execId":"%b","pid":%d,"status":%%d,"finishedAt":%%d}'
-    exec_key = checked_key(exec_id).encode()
-    return line("exec_exited", 0, container_id) + body % (container_id.encode(), exec_key, pid)
+    """The packet of an `ExecExited` event but for two numbers: `template % (status, finished_at)`. The ids come from a
+    packet's line, so they need no quoting."""
+    text = '1 exec_exited 0 %s/%s\n{"containerID":"%s","execId":"%s","pid":%d,"status":%%d,"finishedAt":%%d}'
+    return (text % (container_id, exec_id, container_id, exec_id, pid)).encode()
 
 
 def split(data: bytes) -> tuple[bytes, int, str]:
@@ -134,7 +148,7 @@ def unpack(data: bytes, fds: tuple[int, ...]) -> Packet:
         message: Message = codec.decode(cls, body)
     except SpecError as error:
         raise ProtocolError(f"{kind}: {error.field}: {error.problem}") from error
-    if getattr(message, "container_id", "-") != key:
+    if "/".join(_keys(message)) != key:
         raise ProtocolError(f"{kind}: the line says {key!r}, the body another id")
     return Packet(id, message)
 

@@ -25,6 +25,8 @@ def become(shim: Shim, request: ForkShim, listener: int, peer: int, *keep: int) 
     try:
         os.setsid()
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        # Its forks are born in containers' pid namespaces: nobody there may look into one before it has executed.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         _write("/proc/self/comm", NAME)
         if request.oom_score_adj is not None:
             _adjust_oom_score(request.oom_score_adj)

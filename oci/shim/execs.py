@@ -1,91 +1,85 @@
-"""Exec'ed processes: started in a container, reaped, told. Their streams belong to the daemon, not to the log."""
+"""Exec'ed processes: started in a container, reaped, told. Their streams belong to the daemon, not to the log.
+
+    start ──fork──► starting ──executed──► running ──exits──► (told, gone)
+                       └──────failed──────► (answered, gone)
+
+The fork is born in the container's pid namespace (and, on cgroup v2, in its cgroup) and becomes the process itself.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
+from oci import syscalls
 from oci.cgroups import CgroupDriver
 from oci.errors import StateError
-from oci.protocol.messages import ExecStart, ExecState
+from oci.handshake.channel import Kind, failure
+from oci.protocol.messages import ExecState
+from oci.protocol.packet import exec_exited_template, pack_exec_started
 from oci.shim.container import Container
 from oci.shim.engine import Engine
-from oci.shim.loop import Children
+from oci.shim.loop import Children, Loop
 from oci.shim.server import Request, Server
 from oci.shim.work import execution
-from oci.shim.workers import Outcome, Workers
 
 
 @dataclass(slots=True, kw_only=True)
 class _Exec:
-    """`event` is its exit event but for the status and the time."""
+    """`channel` is there until it has executed, `request` is the one to answer then."""
 
     container_id: str
-    pid: int = 0
-    pidfd: int = -1
+    exec_id: str
+    pid: int
+    pidfd: int
+    request: Request
+    channel: socket.socket | None
     console_fd: int | None = None
-    event: bytes = b""
 
 
 class Execs:
     def __init__(
-        self, engine: Engine, cgroups: CgroupDriver | None, children: Children, workers: Workers, server: Server
+        self, engine: Engine, cgroups: CgroupDriver | None, loop: Loop, children: Children, server: Server
     ) -> None:
         self._engine = engine
         self._cgroups = cgroups
+        self._loop = loop
         self._children = children
-        self._workers = workers
         self._server = server
         self._all: dict[str, _Exec] = {}
-        self._starting = 0
-        # Signals for execs that a worker is still starting.
-        self._doomed: dict[str, int] = {}
+        self._own_pid_namespace = -1
 
-    def start(self, container: Container, request: Request) -> None:
+    def start(self, container: Container, exec_id: str, request: Request) -> None:
         if container.state != "running":
             raise StateError(container.id, f"is {container.state}, nothing can be executed in it")
-        one = _Exec(container_id=container.id)
-        engine, cgroups = self._engine, self._cgroups
-        known = self._all
-
-        def work() -> Outcome:
-            start = request.read(ExecStart)
-            if start.exec_id in known:
-                raise StateError(container.id, f"has an exec {start.exec_id!r} already")
-            return execution.execute(container, start, engine, cgroups)
-
-        def finished(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
-            self._starting -= 1
-            if record is not None:
-                one.pid, exec_id, one.event = record
-                one.pidfd = fds.pop("pidfd")
-                one.console_fd = fds.pop("console_fd", None)
-                known[exec_id] = one
-                self._children.watch(one.pid, lambda status: self._exited(exec_id, status))
-                number = self._doomed.pop(exec_id, 0)
-                if number:
-                    self.kill(exec_id, number)
-            if not self._starting:
-                self._doomed.clear()
-
-        self._workers.spawn(request, work, finished)
-        self._starting += 1
+        if exec_id in self._all:
+            raise StateError(container.id, f"has an exec {exec_id!r} already")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                pid, pidfd = self._fork(container, request, theirs, ours)
+            except OSError as error:
+                ours.close()
+                raise StateError(container.id, f"cannot be entered: {error.strerror}") from None
+        one = _Exec(container_id=container.id, exec_id=exec_id, pid=pid, pidfd=pidfd, request=request, channel=ours)
+        self._all[exec_id] = one
+        self._children.watch(pid, lambda status: self._exited(one, status))
+        self._loop.add(ours.fileno(), lambda _: self._said(one))
 
     def kill(self, exec_id: str, number: int) -> None:
-        """One that is over is no error: it ended while the request was on its way. One may also be about to start."""
+        """One that is over is no error: it ended while the request was on its way."""
         one = self._all.get(exec_id)
-        if one is None:
-            if self._starting:
-                self._doomed[exec_id] = number
-            return
-        try:
-            signal.pidfd_send_signal(one.pidfd, number)
-        except ProcessLookupError:
-            pass
+        if one is not None:
+            try:
+                signal.pidfd_send_signal(one.pidfd, number)
+            except ProcessLookupError:
+                pass
 
     def resize(self, exec_id: str, *, width: int, height: int) -> None:
         one = self._all.get(exec_id)
@@ -97,9 +91,70 @@ class Execs:
             ExecState(container_id=one.container_id, exec_id=exec_id, pid=one.pid) for exec_id, one in self._all.items()
         )
 
-    def _exited(self, exec_id: str, status: int) -> None:
-        one = self._all.pop(exec_id)
+    def _fork(
+        self, container: Container, request: Request, theirs: socket.socket, ours: socket.socket
+    ) -> tuple[int, int]:
+        into = None
+        if container.cgroup_path is not None and self._cgroups is not None:
+            into = self._cgroups.open(container.cgroup_path).into_fd()
+        try:
+            with self._born_in(container.pidfd):
+                pid, pidfd = syscalls.clone3(0, cgroup_fd=into)
+                if pid == 0:  # and never comes back here
+                    execution.become(container, request, self._engine, self._cgroups, theirs, ours)
+            return pid, pidfd
+        finally:
+            if into is not None:
+                os.close(into)
+
+    @contextmanager
+    def _born_in(self, pidfd: int) -> Iterator[None]:
+        """Children forked inside are born in that process's pid namespace; this process itself stays where it is."""
+        if self._own_pid_namespace < 0:
+            self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(pidfd, syscalls.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
+
+    def _said(self, one: _Exec) -> None:
+        """What the fork has to say on its way."""
+        if one.channel is None:
+            return
+        data, fd = _receive(one.channel)
+        if fd is not None:  # the terminal's master; more will come
+            os.set_blocking(fd, False)
+            one.console_fd = fd
+            return
+        self._loop.remove(one.channel.fileno())
+        one.channel.close()
+        one.channel = None
+        if not data:
+            fds = (one.pidfd,) if one.console_fd is None else (one.pidfd, one.console_fd)
+            one.request.send(pack_exec_started(one.request.id, one.pid, terminal=len(fds) == 2), fds)
+            return
+        del self._all[one.exec_id]
+        if data[:1] == execution.REFUSED:
+            one.request.send(data[1:])
+        elif data[:1] == Kind.FAILED.value:
+            one.request.fail(failure(data[1:]))
+        else:
+            signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+            one.request.fail(StateError(one.container_id, f"exec asks for {data[:1]!r}, which nobody here can do"))
+
+    def _exited(self, one: _Exec, status: int) -> None:
+        while one.channel is not None:  # first things first; it can say no more, so this comes to an end
+            self._said(one)
+        if self._all.pop(one.exec_id, None) is not None:
+            event = exec_exited_template(one.container_id, one.exec_id, one.pid)
+            self._server.event().send(event % (status, time.time_ns()))
         os.close(one.pidfd)
         if one.console_fd is not None:
             os.close(one.console_fd)
-        self._server.event().send(one.event % (status, time.time_ns()))
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, int | None]:
+    """A message, and the descriptor of a CONSOLE message."""
+    data, control, _, _ = channel.recvmsg(16384, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    return data, int.from_bytes(control[0][2][:4], "little") if control else None

@@ -38,7 +38,7 @@ class Shim:
         self._workers = workers = Workers(loop, children, self._fault)
         self._sandbox = Sandbox(loop, children, workers, server.tell)
         self._containers = Containers(engine, cgroups, loop, children, workers, server)
-        self._execs = Execs(engine, cgroups, children, workers, server)
+        self._execs = Execs(engine, cgroups, loop, children, server)
         self._verbs: dict[bytes, Callable[[Request], None]] = {
             b"hello": self._describe,
             b"setup": self._sandbox.make,
@@ -97,7 +97,8 @@ class Shim:
         self._containers.create(request, self._sandbox.namespaces)
 
     def _exec(self, request: Request) -> None:
-        self._execs.start(self._containers.get(request.key), request)
+        container_id, _, exec_id = request.key.partition("/")
+        self._execs.start(self._containers.get(container_id), exec_id, request)
 
     def _kill(self, request: Request) -> None:
         kill = request.read(messages.Kill)

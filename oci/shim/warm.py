@@ -12,9 +12,10 @@ import signal
 import socket
 from typing import Any, Final
 
-from oci.engine import CreateRequest, Engine, Stdio
+from oci.engine import CreateRequest, Stdio
 from oci.protocol import messages, packet, transport
 from oci.shim.container import Output
+from oci.shim.engine import Executor
 from oci.shim.shim import Shim
 from oci.spec import Process, Spec
 
@@ -60,19 +61,19 @@ _CONFIG: Final[dict[str, Any]] = {
 }
 
 
-def warm(engine: Engine) -> None:
+def warm(executor: Executor) -> None:
     """Leaves nothing behind: no process, no descriptor, no file. The caller sets its wakeup descriptor after it."""
     for _ in range(_ROUNDS):
-        _plan(engine)
+        _plan(executor)
         _messages()
-        _live(engine)
+        _live(executor)
 
 
-def _plan(engine: Engine) -> None:
+def _plan(executor: Executor) -> None:
     """What a worker does before it forks."""
     spec = Spec.from_json(_CONFIG)
     stdio = Stdio(stdin=0, stdout=1, stderr=2)
-    engine.plan(CreateRequest(container_id=_ID, spec=spec, bundle="/nonexistent", stdio=stdio))
+    executor.engine.plan(CreateRequest(container_id=_ID, spec=spec, bundle="/nonexistent", stdio=stdio))
 
 
 def _messages() -> None:
@@ -89,9 +90,9 @@ def _messages() -> None:
     packet.exec_exited_template(_ID, _ID, 1)
 
 
-def _live(engine: Engine) -> None:
+def _live(executor: Executor) -> None:
     """What the shim itself does: a request is served by a worker, output is logged."""
-    shim = Shim(engine, None)
+    shim = Shim(executor, None)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     with ours, theirs:

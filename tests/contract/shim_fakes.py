@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from cri.shims import ContainerCreate, ContainerHandles, Shim, ShimEvent, close_descriptors
 from oci import syscalls
@@ -32,8 +33,10 @@ class HostEngine:
         assert process is not None
         return _launch(process, request.stdio, wait=True)
 
-    def launch_exec(self, request: ExecRequest) -> Launch:
-        return _launch(request.process, request.stdio, wait=False)
+    def become_process(self, request: ExecRequest, child: socket.socket, parent: socket.socket) -> NoReturn:
+        parent.close()
+        _be_child(ChildChannel(child), request.process, request.stdio, wait=False)
+        os._exit(1)
 
 
 def _launch(process: Process, stdio: Stdio | None, *, wait: bool) -> Launch:

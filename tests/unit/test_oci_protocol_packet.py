@@ -142,7 +142,7 @@ def test_id_that_cannot_stand_in_a_line(key: str) -> None:
     with pytest.raises(ProtocolError, match="is no id"):
         packet.pack(1, messages.Start(container_id=key))
     with pytest.raises(ProtocolError, match="is no id"):
-        packet.exec_exited_template("c", key, 5)
+        packet.pack(1, messages.Kill(container_id="c", exec_id=key, signal=9))
 
 
 def test_cheap_packets_are_the_real_ones() -> None:
@@ -150,11 +150,18 @@ def test_cheap_packets_are_the_real_ones() -> None:
     event = packet.exec_exited_template("c", "e", 5) % (256, 1 << 60)
     expected = messages.ExecExited(container_id="c", exec_id="e", pid=5, status=256, finished_at=1 << 60)
     assert packet.unpack(event, ()) == packet.Packet(0, expected)
+    started = packet.pack_exec_started(4, 5, terminal=False)
+    assert packet.unpack(started, (10,)) == packet.Packet(4, messages.ExecStarted(pid=5, pidfd=10))
+    started = packet.pack_exec_started(4, 5, terminal=True)
+    expected_start = messages.ExecStarted(pid=5, pidfd=10, console_fd=11)
+    assert packet.unpack(started, (10, 11)) == packet.Packet(4, expected_start)
 
 
 def test_line() -> None:
     data, _ = packet.pack(12, messages.Start(container_id="abc"))
     assert packet.split(data) == (b"start", 12, "abc")
+    data, _ = packet.pack(12, messages.Kill(container_id="abc", exec_id="d.e", signal=9))
+    assert packet.split(data) == (b"kill", 12, "abc/d.e")
 
 
 def test_too_many_descriptors_is_an_error() -> None:

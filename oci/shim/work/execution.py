@@ -1,49 +1,60 @@
-"""A further process in a running container, until it has executed."""
+"""A further process in a running container: what the fork that is to become it does until it executes."""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+import signal
+import socket
+from typing import Final, NoReturn
 
 from oci.cgroups import CgroupDriver
-from oci.engine import ExecRequest, Phase, Stdio
-from oci.protocol.messages import ExecStart, ExecStarted
-from oci.protocol.packet import exec_exited_template
+from oci.engine import ExecRequest, Stdio
+from oci.protocol import failures, packet
+from oci.protocol.messages import ExecStart
 from oci.shim.container import Container
 from oci.shim.engine import Engine
+from oci.shim.server import Request
 from oci.shim.work.creation import load_document, read_program
 from oci.shim.work.stdio import open_null
-from oci.shim.workers import Outcome
 from oci.spec import VERSION, Spec
 
-_NO_SPEC = Spec(oci_version=VERSION)
+#: Before a ready-made answer, among the messages of `oci.handshake.channel`.
+REFUSED: Final = b"!"
+_NO_SPEC: Final = Spec(oci_version=VERSION)
 
 
-def execute(container: Container, request: ExecStart, engine: Engine, cgroups: CgroupDriver | None) -> Outcome:
-    """Raises what the executor raises."""
-    cgroup = None if container.cgroup_path is None or cgroups is None else cgroups.open(container.cgroup_path)
+def become(
+    container: Container,
+    request: Request,
+    engine: Engine,
+    cgroups: CgroupDriver | None,
+    child: socket.socket,
+    parent: socket.socket,
+) -> NoReturn:
+    """Speaks to the shim on `child`, as a launch's child does; or REFUSED and the answer to the request."""
+    try:
+        signal.set_wakeup_fd(-1)
+        engine.become_process(_request(container, request.read(ExecStart), cgroups), child, parent)
+    except Exception as error:
+        data, _ = packet.pack(request.id, failures.from_exception(error))
+        child.send(REFUSED + data)
+    finally:
+        os._exit(1)
+
+
+def _request(container: Container, start: ExecStart, cgroups: CgroupDriver | None) -> ExecRequest:
     program = None if container.seccomp_fd is None else read_program(container.seccomp_fd)
-    with ExitStack() as opened:
-        launch = engine.launch_exec(
-            ExecRequest(
-                pid=container.pid,
-                pidfd=container.pidfd,
-                process=request.process,
-                spec=_seccomp_spec(container.bundle) if program is None else _NO_SPEC,
-                stdio=None if request.process.terminal else _stdio(request, opened),
-                cgroup=cgroup,
-                seccomp_program=program,
-                container_id=container.id,
-                bundle=container.bundle,
-            )
-        )
-    launch.run_until(Phase.EXECUTED)
-    fds = {"pidfd": launch.pidfd}
-    if launch.console_fd is not None:
-        os.set_blocking(launch.console_fd, False)
-        fds["console_fd"] = launch.console_fd
-    event = exec_exited_template(container.id, request.exec_id, launch.pid)
-    return Outcome(answer=ExecStarted(pid=launch.pid, **fds), record=(launch.pid, request.exec_id, event), fds=fds)
+    return ExecRequest(
+        pid=container.pid,
+        pidfd=container.pidfd,
+        process=start.process,
+        spec=_seccomp_spec(container.bundle) if program is None else _NO_SPEC,
+        stdio=None if start.process.terminal else _stdio(start),
+        cgroup=None if container.cgroup_path is None or cgroups is None else cgroups.open(container.cgroup_path),
+        seccomp_program=program,
+        container_id=container.id,
+        bundle=container.bundle,
+    )
 
 
 def _seccomp_spec(bundle: str) -> Spec:
@@ -54,12 +65,9 @@ def _seccomp_spec(bundle: str) -> Spec:
     return _NO_SPEC if profile is None else Spec.from_json({"ociVersion": VERSION, "linux": {"seccomp": profile}})
 
 
-def _stdio(request: ExecStart, opened: ExitStack) -> Stdio:
+def _stdio(start: ExecStart) -> Stdio:
     """The daemon's descriptors; where one is missing, /dev/null."""
-    given = (request.stdin_fd, request.stdout_fd, request.stderr_fd)
-    null = -1
-    if None in given:
-        null = open_null()
-        opened.callback(os.close, null)
+    given = (start.stdin_fd, start.stdout_fd, start.stderr_fd)
+    null = open_null() if None in given else -1
     stdin, stdout, stderr = (null if fd is None else fd for fd in given)
     return Stdio(stdin=stdin, stdout=stdout, stderr=stderr)
