@@ -14,7 +14,7 @@ from imagesvc.registry.messages import Conversation, Failure, Pause, Reply, Resu
 from imagesvc.registry.transport import Interrupted, Transport
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_MOST_INTERRUPTIONS: Final = 5
+_MOST_INTERRUPTIONS: Final = 4
 _WORTH_A_RETRY: Final = 1 << 20
 
 
@@ -75,7 +75,7 @@ class Client:
                 cause = f"{descriptor.digest}: {failure.text} after {offset} of {descriptor.size} bytes"
                 raise errors.RegistryUnavailable(str(self.session.reference), answer.host.name, cause)
             on_retry()
-            self._sleep(0.2 * 2**interruptions)
+            self._sleep(0.1 * 2**interruptions)
 
     def _skip(self, answer: Answer, descriptor: Descriptor, offset: int) -> int:
         """Bytes at the answer's beginning that are here already."""

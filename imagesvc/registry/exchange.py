@@ -28,7 +28,7 @@ from imagesvc.registry.token import parse_token, token_requests
 _MOST_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _BUSY: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
-_ROUNDS: Final = 4
+_ROUNDS: Final = 3
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 _LONGEST_ANSWER: Final = 64 << 10
@@ -89,6 +89,7 @@ class _Problem:
     kind: type[errors.PullError]
     text: str
     again: bool = False
+    untrusted: bool = False
     retry_after: float | None = None
 
     @property
@@ -105,6 +106,8 @@ def obtain(session: Session, resource: Resource) -> Conversation[Answer]:
     for number in range(session.rounds):
         problems: list[_Problem] = []
         for host in hosts:
+            if not host.secure and any(each.untrusted and each.host.name == host.name for each in problems):
+                continue  # it does have TLS: that it cannot be trusted is no reason to do without
             outcome = yield from _ask(session, host, resource)
             if isinstance(outcome, Answer):
                 session.failed.discard(host.base)
@@ -234,7 +237,8 @@ def _trouble(host: Host, url: str, failure: Failure) -> _Problem:
         return _Problem(host=host, kind=errors.CorruptContent, text=text)
     # A host that let the whole timeout pass is not asked again: the caller waits.
     again = failure.trouble in (Trouble.UNREACHABLE, Trouble.BROKEN)
-    return _Problem(host=host, kind=errors.RegistryUnavailable, text=text, again=again)
+    untrusted = failure.trouble is Trouble.UNTRUSTED
+    return _Problem(host=host, kind=errors.RegistryUnavailable, text=text, again=again, untrusted=untrusted)
 
 
 def _refusal(session: Session, host: Host, response: Response) -> _Problem:

@@ -54,9 +54,11 @@ class Response:
 
 
 class Trouble(Enum):
-    UNREACHABLE = "unreachable"  # no name, no route, refused
+    UNKNOWN = "unknown"  # no such name
+    UNREACHABLE = "unreachable"  # no route, refused
     TIMEOUT = "timeout"
-    TLS = "tls"
+    TLS = "tls"  # no TLS at the other end, or none that both know
+    UNTRUSTED = "untrusted"  # TLS, with a certificate that proves nothing
     BROKEN = "broken"  # the connection ended, or what came is no HTTP
     TOO_LARGE = "too large"
 

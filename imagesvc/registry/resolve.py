@@ -54,14 +54,14 @@ def resolve(session: Session, host: Platform) -> Conversation[Resolved]:
     target = session.reference.target
     size: int | None = None
     for _ in range(_DEEPEST_INDEX):
-        content, content_type, found = yield from _document(session, "manifests", target, size)
+        answer, found = yield from _document(session, "manifests", target, size)
         digest = digest or found
-        document = _parsed(session, content, content_type, found)
+        document = _parsed(session, answer, found)
         if isinstance(document, Manifest):
             return (yield from _image(session, document, digest, found))
         chosen = _choose(session, document, host)
         target, size = chosen.digest, chosen.size
-    raise _corrupt(session, "", f"indexes are nested more than {_DEEPEST_INDEX} deep")
+    raise _corrupt(session, answer, f"indexes are nested more than {_DEEPEST_INDEX} deep")
 
 
 def _image(session: Session, manifest: Manifest, digest: Digest, own: Digest) -> Conversation[Resolved]:
@@ -73,8 +73,9 @@ def _image(session: Session, manifest: Manifest, digest: Digest, own: Digest) ->
             raise errors.UnsupportedImage(name, "", f"layer {layer.digest} has unknown type {layer.media_type!r}")
     if manifest.config.size > MAX_DOCUMENT:
         raise errors.UnsupportedImage(name, "", f"its config has {manifest.config.size} bytes")
-    content, _, _ = yield from _document(session, "blobs", manifest.config.digest, manifest.config.size)
-    config = _config(session, content, manifest)
+    answer, _ = yield from _document(session, "blobs", manifest.config.digest, manifest.config.size)
+    content = answer.response.body
+    config = _config(session, answer, manifest)
     return Resolved(
         digest=digest,
         manifest=manifest,
@@ -85,29 +86,28 @@ def _image(session: Session, manifest: Manifest, digest: Digest, own: Digest) ->
     )
 
 
-def _config(session: Session, content: bytes, manifest: Manifest) -> ConfigDocument:
+def _config(session: Session, answer: Answer, manifest: Manifest) -> ConfigDocument:
     try:
-        config = parse_config(content)
+        config = parse_config(answer.response.body)
     except DocumentError as error:
-        raise _corrupt(session, "", f"config {manifest.config.digest}: {error}") from None
+        raise _corrupt(session, answer, f"config {manifest.config.digest}: {error}") from None
     if config.config.os not in ("linux", ""):
         raise errors.UnsupportedImage(str(session.reference), "", f"it is for {config.config.os}, not linux")
     if len(config.diff_ids) != len(manifest.layers):
         counts = f"{len(config.diff_ids)} layers, the manifest {len(manifest.layers)}"
-        raise _corrupt(session, "", f"config {manifest.config.digest} names {counts}")
+        raise _corrupt(session, answer, f"config {manifest.config.digest} names {counts}")
     return config
 
 
-def _document(session: Session, kind: str, target: str, size: int | None) -> Conversation[tuple[bytes, str, Digest]]:
-    """(content, content type, digest), verified against a target that is a digest and against a stated size."""
+def _document(session: Session, kind: str, target: str, size: int | None) -> Conversation[tuple[Answer, Digest]]:
+    """The answer and its content's digest, verified against a target that is a digest and against a stated size."""
     accept = ACCEPT if kind == "manifests" else ""
     resource = Resource(kind=kind, target=target, accept=accept, limit=MAX_DOCUMENT)
     answer = yield from obtain(session, resource)
-    content = answer.response.body
-    if size is not None and len(content) != size:
-        raise _corrupt(session, answer, f"{target} has {len(content)} bytes instead of {size}")
-    digest = _verified(session, answer, resource)
-    return content, answer.response.headers.get("content-type", ""), digest
+    length = len(answer.response.body)
+    if size is not None and length != size:
+        raise _corrupt(session, answer, f"{target} has {length} bytes instead of {size}")
+    return answer, _verified(session, answer, resource)
 
 
 def _verified(session: Session, answer: Answer, resource: Resource) -> Digest:
@@ -128,11 +128,11 @@ def _verified(session: Session, answer: Answer, resource: Resource) -> Digest:
     return digest
 
 
-def _parsed(session: Session, content: bytes, content_type: str, digest: Digest) -> Index | Manifest:
+def _parsed(session: Session, answer: Answer, digest: Digest) -> Index | Manifest:
     try:
-        return parse_manifest(content, content_type)
+        return parse_manifest(answer.response.body, answer.response.headers.get("content-type", ""))
     except DocumentError as error:
-        raise _corrupt(session, "", f"manifest {digest}: {error}") from None
+        raise _corrupt(session, answer, f"manifest {digest}: {error}") from None
 
 
 def _choose(session: Session, index: Index, host: Platform) -> Descriptor:
@@ -146,6 +146,5 @@ def _choose(session: Session, index: Index, host: Platform) -> Descriptor:
     return entries[chosen]
 
 
-def _corrupt(session: Session, answer: Answer | str, cause: str) -> errors.CorruptContent:
-    host = answer.host.name if isinstance(answer, Answer) else answer
-    return errors.CorruptContent(str(session.reference), host, cause)
+def _corrupt(session: Session, answer: Answer, cause: str) -> errors.CorruptContent:
+    return errors.CorruptContent(str(session.reference), answer.host.name, cause)

@@ -202,7 +202,7 @@ def _proxy(scheme: str, host: str) -> tuple[str, int, dict[str, str]] | None:
 
 def _failure(error: Exception, progress_timeout: float, request: Request | None) -> Failure:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Failure(trouble=Trouble.TLS, text=f"its certificate is not trusted: {error.verify_message}")
+        return Failure(trouble=Trouble.UNTRUSTED, text=f"its certificate is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return Failure(trouble=Trouble.TLS, text=f"TLS failed: {error.reason or error}")
     if isinstance(error, TimeoutError):
@@ -213,7 +213,8 @@ def _failure(error: Exception, progress_timeout: float, request: Request | None)
             text="the connection timed out" if dialling else f"no answer for {progress_timeout:g} s",
         )
     if isinstance(error, socket.gaierror):
-        return Failure(trouble=Trouble.UNREACHABLE, text=f"its name cannot be resolved: {error.strerror}")
+        trouble = Trouble.UNREACHABLE if error.errno == socket.EAI_AGAIN else Trouble.UNKNOWN
+        return Failure(trouble=trouble, text=f"its name cannot be resolved: {error.strerror}")
     if isinstance(error, ConnectionRefusedError):
         return Failure(trouble=Trouble.UNREACHABLE, text="connection refused")
     if isinstance(error, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)):

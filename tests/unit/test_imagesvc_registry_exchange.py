@@ -165,14 +165,15 @@ def test_hosts_that_failed_lately_come_last() -> None:
         (answer(404), errors.ImageNotFound, "answered 404", 1),
         (answer(403), errors.Unauthorized, "answered 403", 1),
         (answer(401), errors.Unauthorized, "answered 401, and there are no credentials", 1),
-        (answer(429), errors.TooManyRequests, "answered 429", 4),
-        (answer(500), errors.RegistryUnavailable, "answered 500", 4),
+        (answer(429), errors.TooManyRequests, "answered 429", 3),
+        (answer(500), errors.RegistryUnavailable, "answered 500", 3),
         (answer(501), errors.RegistryUnavailable, "answered 501", 1),
         (answer(400), errors.RegistryRefused, "answered 400", 1),
         (answer(302), errors.RegistryRefused, "answered 302", 1),
-        (REFUSED, errors.RegistryUnavailable, "connection refused", 4),
+        (REFUSED, errors.RegistryUnavailable, "connection refused", 3),
         (HANGS, errors.RegistryUnavailable, "no answer", 1),
-        (Failure(trouble=Trouble.TLS, text="not trusted"), errors.RegistryUnavailable, "not trusted", 1),
+        (Failure(trouble=Trouble.UNTRUSTED, text="not trusted"), errors.RegistryUnavailable, "not trusted", 1),
+        (Failure(trouble=Trouble.UNKNOWN, text="no name"), errors.RegistryUnavailable, "no name", 1),
         (Failure(trouble=Trouble.TOO_LARGE, text="too large"), errors.CorruptContent, "too large", 1),
     ],
 )
@@ -187,6 +188,20 @@ def test_answers_that_are_no_success(
     assert len(wire.sent) == requests
     assert "r.example/a/b:1" in str(caught.value)
     assert str(caught.value).startswith("RegistryUnavailable: ") == (kind is errors.RegistryUnavailable)
+
+
+def test_a_local_registry_whose_certificate_is_not_trusted_is_not_asked_without_tls() -> None:
+    both = Host(base="https://localhost:1/v2"), Host(base="http://localhost:1/v2")
+    for trouble, count in ((Trouble.UNTRUSTED, 1), (Trouble.TLS, 2)):
+        failure = Failure(trouble=trouble, text="no")
+        wire = Wire(lambda request, failure=failure: failure if request.url[4] == "s" else answer(200))  # type: ignore[misc]
+        conversation = obtain(session(*both, reference="localhost:1/a/b:1"), by_tag())
+        if count == 1:
+            with pytest.raises(errors.RegistryUnavailable):
+                wire.hold(conversation)
+        else:
+            wire.hold(conversation)
+        assert len(wire.sent) == count
 
 
 def test_the_registrys_own_words_are_in_the_message() -> None:
@@ -206,9 +221,9 @@ def test_the_error_is_that_of_the_registry_itself_and_names_the_others() -> None
 
 
 def test_pauses_grow_and_follow_retry_after() -> None:
-    wire = Wire(once(answer(503), answer(503), answer(503), answer(200)))
+    wire = Wire(once(answer(503), answer(503), answer(200)))
     wire.hold(obtain(session(), by_tag()))
-    assert wire.pauses == [0.5, 1.0, 2.0]
+    assert wire.pauses == [0.5, 1.0]
     wire = Wire(once(answer(429, retry_after="7"), answer(200)))
     wire.hold(obtain(session(), by_tag()))
     assert wire.pauses == [7.0]
