@@ -45,9 +45,13 @@ def copy(target: Message, source: Message, names: Iterable[str]) -> None:
 
 
 def optionals(message: M, value: object, names: Iterable[str]) -> M:
-    """Fill optional fields from attributes of the same names."""
+    """Fill fields from attributes of the same names that are not None: optional values, and plain texts."""
     for name in names:
-        number = getattr(value, name)
-        if number is not None:
-            getattr(message, name).value = number
+        given = getattr(value, name)
+        if given is None:
+            continue
+        if isinstance(given, str):
+            setattr(message, name, given)
+        else:
+            getattr(message, name).value = given
     return message

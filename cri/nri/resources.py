@@ -74,8 +74,7 @@ def from_spec(resources: spec.Resources) -> nri.LinuxResources:
     if resources.memory is not None:
         message.memory.CopyFrom(optionals(nri.LinuxMemory(), resources.memory, _MEMORY))
     if resources.cpu is not None:
-        cpu = nri.LinuxCPU(cpus=resources.cpu.cpus or "", mems=resources.cpu.mems or "")
-        message.cpu.CopyFrom(optionals(cpu, resources.cpu, _CPU))
+        message.cpu.CopyFrom(optionals(nri.LinuxCPU(), resources.cpu, _CPU))
     if resources.pids is not None and resources.pids.limit is not None:
         message.pids.limit = resources.pids.limit
     return message
