@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
-from cri import exits, host, recovery, views
+from cri import exits, host, recovery, user_namespaces, views
 from cri.config.schema import Builtin, CgroupManager, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
@@ -117,8 +117,11 @@ class Daemon:
         daemon.host = host.host_facts(
             cgroup_v2=daemon.cgroups.name != "v1", hugetlb="hugetlb" in daemon.cgroups.controllers
         )
-        daemon.features = host.features()
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
+        lacking = await user_namespaces.problem(daemon.images, settings.root)
+        if lacking:
+            daemon.log.info("pods cannot have user namespaces here: %s", lacking)
+        daemon.features = host.features(user_namespaces=not lacking)
         daemon.networks = await Networks.open(network_settings(settings))
         daemon.launcher = Launcher(cgroup=f"{settings.runtime.cgroup_root}/shims")
         await daemon.launcher.start()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cri.api import runtime_pb2 as api
@@ -32,11 +32,12 @@ def host_facts(*, cgroup_v2: bool, hugetlb: bool) -> HostFacts:
     )
 
 
-def features() -> Features:
+def features(*, user_namespaces: bool) -> Features:
     """What this kernel lets us promise: mount_setattr(2), which recursive read-only needs, came with Linux 5.12."""
     return Features(
         recursive_read_only_mounts=_kernel() >= (5, 12),
         supplemental_groups_policy=True,
+        user_namespaces=user_namespaces,
     )
 
 
@@ -81,42 +82,54 @@ def process_state(pid: int) -> ProcessState:
     return ProcessState(start=int(fields[19]), zombie=fields[0] in "ZX", wait_status=int(fields[49]))
 
 
-def requested_devices(devices: list[api.Device]) -> tuple[tuple[spec.Device, ...], tuple[spec.DeviceRule, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedDevices:
+    """`sources` has the host's path of each node by its path in the container."""
+
+    nodes: tuple[spec.Device, ...]
+    rules: tuple[spec.DeviceRule, ...]
+    sources: Mapping[str, str]
+
+
+def requested_devices(devices: list[api.Device]) -> RequestedDevices:
     """The nodes to make and the rules that allow them. A host path may be a directory (older kubelets)."""
     nodes: list[spec.Device] = []
     rules: list[spec.DeviceRule] = []
+    sources: dict[str, str] = {}
     for index, device in enumerate(devices):
         field = f"config.devices[{index}]"
         if set(device.permissions) - set("rwm"):
             raise InvalidArgument(f"{field}.permissions", f"{device.permissions!r} is more than r, w and m")
         try:
-            found = list(devices_below(device.host_path, device.container_path or device.host_path))
+            found = list(devices_below(device.host_path))
         except OSError as error:
             raise InvalidArgument(f"{field}.host_path", f"{device.host_path}: {error.strerror}") from error
         if not found:
             raise InvalidArgument(f"{field}.host_path", f"{device.host_path} is not a device")
-        nodes += found
+        shift = len(device.host_path)
+        moved = [replace(node, path=(device.container_path or device.host_path) + node.path[shift:]) for node in found]
+        nodes += moved
+        sources |= {there.path: here.path for here, there in zip(found, moved, strict=True)}
         rules += [
             spec.DeviceRule(
                 allow=True, type=node.type, major=node.major, minor=node.minor, access=device.permissions or "rwm"
             )
             for node in found
         ]
-    return tuple(nodes), tuple(rules)
+    return RequestedDevices(nodes=tuple(nodes), rules=tuple(rules), sources=sources)
 
 
-def devices_below(path: str, container_path: str = "") -> Iterator[spec.Device]:
-    """The device node at `path`, or those in the directory, as they shall appear at `container_path`."""
-    container_path = container_path or path
+def devices_below(path: str) -> Iterator[spec.Device]:
+    """The device node at `path`, or those in the directory."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         with os.scandir(path) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name not in _NOT_DEVICES and not entry.is_symlink():
-                    yield from devices_below(entry.path, f"{container_path}/{entry.name}")
+                    yield from devices_below(f"{path}/{entry.name}")
     elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
         yield spec.Device(
-            path=container_path,
+            path=path,
             type="c" if stat.S_ISCHR(status.st_mode) else "b",
             major=os.major(status.st_rdev),
             minor=os.minor(status.st_rdev),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cri.api import runtime_pb2 as api
 from cri.errors import ImageVolumeMountFailed
 from cri.specgen.mounts import image_mounts
+from imagesvc.mounts import Owners
 from oci import syscalls
 from oci.spec import Spec
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from cri.daemon import Daemon
 
 
-async def open_image_volumes(daemon: Daemon, config: api.ContainerConfig, specification: Spec) -> dict[int, int]:
+async def open_image_volumes(
+    daemon: Daemon, config: api.ContainerConfig, specification: Spec, owners: Owners | None
+) -> dict[int, int]:
     """A detached mount for each image volume, keyed by its index in the specification's mounts.
 
     The caller closes them. Raises ImageVolumeMountFailed, whose text begins as the kubelet wants it.
@@ -26,7 +29,7 @@ async def open_image_volumes(daemon: Daemon, config: api.ContainerConfig, specif
     try:
         for index, mount in enumerate(specification.mounts):
             if mount.source is None and mount.destination in wanted:
-                opened[index] = await _open(daemon, wanted[mount.destination])
+                opened[index] = await _open(daemon, wanted[mount.destination], owners)
     except BaseException:
         for fd in opened.values():
             os.close(fd)
@@ -34,11 +37,11 @@ async def open_image_volumes(daemon: Daemon, config: api.ContainerConfig, specif
     return opened
 
 
-async def _open(daemon: Daemon, mount: api.Mount) -> int:
+async def _open(daemon: Daemon, mount: api.Mount, owners: Owners | None) -> int:
     image = daemon.images.find(mount.image.image)
     if image is None:
         raise ImageVolumeMountFailed(f"{mount.image.image}: the image is not present")
-    whole = await daemon.images.mount_image(image.id)
+    whole = await daemon.images.mount_image(image.id, owners=owners)
     if not mount.image_sub_path:
         return whole
     with syscalls.closing(whole):

@@ -28,17 +28,25 @@ def pod_files(directory: Path, *, host_ipc: bool) -> PodFiles:
 
 
 def write_pod_files(
-    directory: Path, config: api.PodSandboxConfig, hostname: str, *, host_network: bool, host_ipc: bool
+    directory: Path,
+    config: api.PodSandboxConfig,
+    hostname: str,
+    *,
+    host_network: bool,
+    host_ipc: bool,
+    owner: int = 0,
 ) -> None:
-    """Everything but the addresses in hosts, which are not known yet (`write_hosts`)."""
+    """Everything but the addresses in hosts, which are not known yet (`write_hosts`). `owner` is the pod's root."""
     directory.mkdir(mode=0o700)
     (directory / "hostname").write_text(hostname + "\n")
     (directory / "resolv.conf").write_text(resolv_conf(config.dns_config))
     (directory / "hosts").write_text(_read("/etc/hosts") if host_network else hosts(hostname, ()))
+    for name in ("hostname", "resolv.conf", "hosts"):
+        os.chown(directory / name, owner, owner)
     if not host_ipc:
         (directory / "shm").mkdir()
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-        syscalls.mount("shm", directory / "shm", "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
+        syscalls.mount("shm", directory / "shm", "tmpfs", flags, f"mode=1777,size={SHM_BYTES},uid={owner},gid={owner}")
 
 
 def write_hosts(directory: Path, hostname: str, addresses: tuple[str, ...]) -> None:

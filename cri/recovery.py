@@ -136,6 +136,7 @@ def open_namespaces(daemon: Daemon, record: SandboxRecord) -> SandboxNamespaces:
         net_fd=None if record.host_network else opened("net", pid),
         ipc_fd=None if options.ipc == api.NODE else opened("ipc", pid),
         uts_fd=None if record.host_network else opened("uts", pid),
+        user_fd=opened("user", pid) if options.userns_options.uids else None,
         pid_fd=opened("pid", record.init_pid) if record.init_pid else None,
         init_pidfd=os.pidfd_open(record.init_pid) if record.init_pid else None,
         init_pid=record.init_pid or None,

@@ -10,9 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from imagesvc.service import Image
-
-from cri import security
+from cri import security, user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from cri.host import process_state, requested_devices
@@ -25,6 +23,8 @@ from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerID, ContainerRecord, SandboxRecord
 from cri.stopping import signal_number
 from cri.teardown import remove_container
+from imagesvc.mounts import Owners
+from imagesvc.service import Image
 from oci import syscalls
 from oci.errors import ContainerError
 from oci.protocol.messages import ContainerCreate, ContainerHandles
@@ -109,12 +109,13 @@ async def _make(
 ) -> ContainerRecord:
     config = record.config
     progress.enter("mounting the image")
-    rootfs = await daemon.images.mount_rootfs(image.id, daemon.paths.container(record.id))
+    owners = user_namespaces.owners(sandbox.namespaces, daemon.pods[sandbox.id].namespaces)
+    rootfs = await daemon.images.mount_rootfs(image.id, daemon.paths.container(record.id), owners=owners)
     with syscalls.closing(rootfs):
         user = _resolve(rootfs, config, image)
         inputs = _inputs(daemon, sandbox, record, image, user)
         async with daemon.nri.making_container(sandbox, record, container_spec(inputs)) as (record, specification):
-            handles = await _create(daemon, record, specification, rootfs, progress)
+            handles = await _create(daemon, record, specification, rootfs, owners, progress)
             daemon.hold_container(record.id, handles).process = specification.process
             return daemon.containers.put(
                 record.moved(
@@ -127,11 +128,16 @@ async def _make(
 
 
 async def _create(
-    daemon: Daemon, record: ContainerRecord, specification: Spec, rootfs: int, progress: Progress
+    daemon: Daemon,
+    record: ContainerRecord,
+    specification: Spec,
+    rootfs: int,
+    owners: Owners | None,
+    progress: Progress,
 ) -> ContainerHandles:
     config = record.config
     _write_bundle(daemon, record, specification)
-    volumes = await open_image_volumes(daemon, config, specification)
+    volumes = await open_image_volumes(daemon, config, specification, owners)
     try:
         progress.enter("waiting for the shim to make the container")
         shim = await daemon.shim_of(record.sandbox_id)
@@ -160,7 +166,8 @@ def _inputs(
     context = config.linux.security_context
     if context.privileged and not sandbox.config.linux.security_context.privileged:
         raise InvalidArgument("config.linux.security_context.privileged", f"sandbox {sandbox.id} is not privileged")
-    devices, rules = requested_devices(list(config.devices))
+    requested = requested_devices(list(config.devices))
+    devices = requested.nodes
     if context.privileged:
         asked = {device.path for device in devices}
         devices = (*devices, *(d for d in daemon.host.devices if d.path not in asked))
@@ -177,13 +184,20 @@ def _inputs(
         host=daemon.host,
         default_capabilities=daemon.settings.runtime.default_capabilities,
         devices=devices,
-        device_rules=rules,
+        device_rules=requested.rules,
+        device_sources=requested.sources,
+        users=user_namespaces.mapping(sandbox.namespaces),
         pids_limit=daemon.settings.runtime.pids_limit,
         apparmor_profile=security.apparmor_profile(daemon.host, context),
     )
 
 
 def _pid_namespace(daemon: Daemon, sandbox: SandboxRecord, options: api.NamespaceOption) -> str:
+    if options.pid == api.NODE and sandbox.namespaces.userns_options.uids:
+        raise InvalidArgument(
+            "config.linux.security_context.namespace_options.pid",
+            f"NODE, but sandbox {sandbox.id} has a user namespace of its own",
+        )
     if options.pid == api.POD:
         if not sandbox.init_pid:
             raise InvalidArgument(

@@ -16,6 +16,7 @@ from cri.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from cri.exec_process import exec_process
 from cri.shims import ExecHandle
 from cri.state.machine import ContainerState
+from cri.user_namespaces import give
 from oci import syscalls
 from oci.protocol.messages import ExecStart
 
@@ -41,6 +42,7 @@ async def exec_sync(daemon: Daemon, request: api.ExecSyncRequest, call: Call) ->
     stdout, stderr = _Output(), _Output()
     try:
         with syscalls.closing(stdout.write_fd, stderr.write_fd):
+            give((stdout.write_fd, stderr.write_fd), daemon.sandboxes.need(record.sandbox_id).namespaces)
             shim = await daemon.shim_of(record.sandbox_id)
             process = await shim.exec(
                 ExecStart(

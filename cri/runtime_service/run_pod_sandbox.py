@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from cri import user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, InvalidArgument
 from cri.joined import Progress
@@ -31,10 +32,11 @@ async def run_pod_sandbox(daemon: Daemon, request: api.RunPodSandboxRequest, cal
     bandwidth(request.config.annotations)
     if request.runtime_handler not in daemon.runtime_handlers:
         raise InvalidArgument("runtime_handler", f"{request.runtime_handler!r} is not configured here")
-    if request.config.linux.security_context.namespace_options.userns_options.uids:
+    users = user_namespaces.mapping(request.config.linux.security_context.namespace_options)
+    if users and not daemon.features.user_namespaces:
         raise InvalidArgument(
             "config.linux.security_context.namespace_options.userns_options",
-            f"runtime handler {request.runtime_handler!r} has no user namespaces",
+            "this host has no user namespaces with idmapped mounts; the daemon's log says why",
         )
     metadata = request.config.metadata
     key = sandbox_key(metadata)
@@ -98,7 +100,15 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
     directory = daemon.paths.sandbox(record.id)
     hostname = config.hostname or (host_hostname() if record.host_network else record.id[:12])
     progress.enter("writing the pod's files")
-    write_pod_files(directory, config, hostname, host_network=record.host_network, host_ipc=options.ipc == api.NODE)
+    users = user_namespaces.mapping(options)
+    write_pod_files(
+        directory,
+        config,
+        hostname,
+        host_network=record.host_network,
+        host_ipc=options.ipc == api.NODE,
+        owner=users.host_id if users else 0,
+    )
     progress.enter("waiting for the shim")
     shim = await daemon.launcher.fork_shim(record.id, str(directory))
     pod = daemon.hold_pod(record.id, shim)
@@ -112,6 +122,8 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
             netns_path=record.netns or None,
             hostname=None if record.host_network else hostname,
             sysctls=dict(config.linux.sysctls),
+            uid_mappings=(users,) if users else (),
+            gid_mappings=(users,) if users else (),
         )
     )
     record = daemon.sandboxes.put(record.with_(init_pid=pod.namespaces.init_pid or 0))

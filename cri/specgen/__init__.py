@@ -24,6 +24,7 @@ def container_spec(inputs: ContainerInputs) -> spec.Spec:
     """The config.json of one container. Raises InvalidArgument naming the field at fault."""
     security = inputs.config.linux.security_context
     privileged = security.privileged
+    users = (inputs.users,) if inputs.users else ()
     return spec.Spec(
         oci_version=spec.VERSION,
         process=container_process(inputs),
@@ -32,7 +33,11 @@ def container_spec(inputs: ContainerInputs) -> spec.Spec:
         annotations=dict(inputs.config.annotations),
         linux=spec.Linux(
             namespaces=_namespaces(inputs),
-            devices=inputs.devices,
+            # The user namespace itself is the pod's, as its network is: the shim joins it.
+            uid_mappings=users,
+            gid_mappings=users,
+            # No root of a user namespace may make nodes: it gets the host's, as mounts.
+            devices=() if users else inputs.devices,
             cgroups_path=inputs.cgroup,
             resources=container_resources(inputs),
             rootfs_propagation=_rootfs_propagation(inputs),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cri.api import runtime_pb2 as api
 from imagesvc.config import ImageConfig
@@ -34,7 +35,11 @@ class PodFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerInputs:
-    """`pid_namespace` is the path of the one to join, "" for a new one; `device_rules` belong to `devices`."""
+    """`pid_namespace` is the path of the one to join, "" for a new one; `device_rules` belong to `devices`.
+
+    `users` maps the ids of a pod with a user namespace. `device_sources` has the host's path of a device that has
+    another one in the container.
+    """
 
     config: api.ContainerConfig
     hostname: str
@@ -49,5 +54,7 @@ class ContainerInputs:
     default_capabilities: tuple[str, ...]
     devices: tuple[spec.Device, ...] = ()
     device_rules: tuple[spec.DeviceRule, ...] = ()
+    device_sources: Mapping[str, str] = field(default_factory=dict)
+    users: spec.IdMapping | None = None
     pids_limit: int = 0  #: 0 is none
     apparmor_profile: str | None = None

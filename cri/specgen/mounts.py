@@ -22,7 +22,7 @@ def container_mounts(inputs: ContainerInputs) -> tuple[spec.Mount, ...]:
     source: the engine is given a descriptor for each (`image_mounts`).
     """
     volumes = {_clean(mount.container_path): mount for mount in inputs.config.mounts}
-    defaults = [mount for mount in _defaults(inputs) if mount.destination not in volumes]
+    defaults = [m for m in (*_defaults(inputs), *_device_mounts(inputs)) if m.destination not in volumes]
     ordered = sorted(volumes.items(), key=lambda item: item[0].count("/") if item[0] != "/" else 0)
     return (*defaults, *(_volume(path, mount) for path, mount in ordered))
 
@@ -43,6 +43,8 @@ def _defaults(inputs: ContainerInputs) -> list[spec.Mount]:
     files = inputs.files
     # The pod's files are shared by its containers; a read-only rootfs keeps them from being changed.
     file_access = "ro" if security.readonly_rootfs else "rw"
+    # The group tty has to exist in the user namespace.
+    terminals = ("gid=5",) if inputs.users is None or inputs.users.size > 5 else ()
     return [
         spec.Mount(destination="/proc", type="proc", source="proc", options=safe),
         spec.Mount(
@@ -51,7 +53,7 @@ def _defaults(inputs: ContainerInputs) -> list[spec.Mount]:
         ),
         spec.Mount(
             destination="/dev/pts", type="devpts", source="devpts",
-            options=("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+            options=("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *terminals),
         ),
         spec.Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=safe),
         spec.Mount(destination="/sys", type="sysfs", source="sysfs", options=(*safe, access)),
@@ -66,6 +68,21 @@ def _defaults(inputs: ContainerInputs) -> list[spec.Mount]:
             )
         ),
     ]  # fmt: skip
+
+
+def _device_mounts(inputs: ContainerInputs) -> list[spec.Mount]:
+    if inputs.users is None:
+        return []
+    return [
+        spec.Mount(
+            destination=device.path,
+            type="bind",
+            source=inputs.device_sources.get(device.path, device.path),
+            options=("bind", "private", "nosuid", "noexec"),
+        )
+        for device in inputs.devices
+        if device.path not in ("/dev/ptmx", "/dev/console")  # these are the container's own terminals
+    ]
 
 
 def _volume(path: str, mount: api.Mount) -> spec.Mount:

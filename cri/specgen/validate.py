@@ -130,8 +130,13 @@ def _user_namespace(options: api.NamespaceOption) -> None:
                 raise InvalidArgument(f"{field}.{name}", f"needs exactly one mapping, got {len(mappings)}")
             if mappings[0].container_id != 0 or mappings[0].length < 1:
                 raise InvalidArgument(f"{field}.{name}", "must map id 0 of the container")
+            if mappings[0].host_id + mappings[0].length > 0xFFFF_FFFF:
+                raise InvalidArgument(f"{field}.{name}", "maps ids beyond the host's last one")
         if list(map(str, userns.uids)) != list(map(str, userns.gids)):
             raise InvalidArgument(f"{field}.gids", "must equal uids")
+        for name in ("network", "pid", "ipc"):
+            if getattr(options, name) == api.NODE:
+                raise InvalidArgument(f"{field}.mode", f"POD, but the pod shares the host's {name} namespace")
 
 
 def _text(field: str, value: str, *, required: bool = False) -> None:

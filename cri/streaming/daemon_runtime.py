@@ -17,6 +17,7 @@ from cri.streaming.pod_sockets import connect_localhost
 from cri.streaming.remote_command import TerminalSize
 from cri.streaming.runtime import Process, Stdio
 from cri.streaming.tickets import AttachTicket, ExecTicket
+from cri.user_namespaces import give
 from oci.protocol.messages import Attach, ExecStart
 from oci.spec import ConsoleSize
 
@@ -48,6 +49,8 @@ class DaemonRuntime:
                 env=process.env if has_term else (*process.env, _TERM),
                 console_size=None if size is None else ConsoleSize(height=size.height, width=size.width),
             )
+        pipes = tuple(fd for fd in (stdio.stdin, stdio.stdout, stdio.stderr) if fd is not None)
+        give(pipes, self._daemon.sandboxes.need(record.sandbox_id).namespaces)
         shim = await self._daemon.shim_of(record.sandbox_id)
         return await shim.exec(
             ExecStart(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,11 @@ DEFAULT = ("CHOWN", "NET_RAW")
 
 
 def inputs(
-    config: api.ContainerConfig | None = None, *, image: ImageConfig | None = None, cgroup_v2: bool = True, **changes: str
+    config: api.ContainerConfig | None = None,
+    *,
+    image: ImageConfig | None = None,
+    cgroup_v2: bool = True,
+    **changes: str,
 ) -> ContainerInputs:
     return ContainerInputs(
         config=config or api.ContainerConfig(),
@@ -174,3 +180,22 @@ def test_an_unprivileged_container_may_only_use_the_harmless_devices() -> None:
 def test_the_specification_survives_the_trip_through_json() -> None:
     made = container_spec(inputs(api.ContainerConfig(envs=[api.KeyValue(key="S", value=b"\xff")])))
     assert spec.Spec.from_json(spec.to_json(made)) == made
+
+
+def test_a_pods_users_are_mapped_and_its_devices_are_the_hosts() -> None:
+    users = spec.IdMapping(container_id=0, host_id=100_000, size=65536)
+    devices = (spec.Device(path="/dev/mine", type="c", major=1, minor=5), spec.Device(path="/dev/ptmx", type="c"))
+    made = container_spec(replace(inputs(), users=users, devices=devices, device_sources={"/dev/mine": "/dev/zero"}))
+    assert made.linux.uid_mappings == made.linux.gid_mappings == (users,)
+    assert made.linux.devices == ()
+    by_place = {mount.destination: mount for mount in made.mounts}
+    assert by_place["/dev/mine"].source == "/dev/zero"
+    assert "/dev/ptmx" not in by_place
+    assert "gid=5" in by_place["/dev/pts"].options
+
+
+def test_a_group_that_is_not_mapped_cannot_own_the_terminals() -> None:
+    users = spec.IdMapping(container_id=0, host_id=100_000, size=5)
+    made = container_spec(replace(inputs(), users=users))
+    (terminals,) = (mount for mount in made.mounts if mount.destination == "/dev/pts")
+    assert "gid=5" not in terminals.options
