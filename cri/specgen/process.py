@@ -8,6 +8,7 @@ from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.specgen.inputs import ContainerInputs
 from oci import spec
+from oci.capabilities import NUMBERS
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -73,17 +74,27 @@ def container_capabilities(
     if privileged:
         held = list(every)
     else:
-        add, drop = _names(wanted.add_capabilities), _names(wanted.drop_capabilities)
+        add, drop = _known(wanted.add_capabilities, "add_capabilities"), _names(wanted.drop_capabilities)
         held = list(every if "CAP_ALL" in add else () if "CAP_ALL" in drop else _names(default))
         # "drop ALL, add X" leaves X; "add ALL, drop X" leaves all but X.
         held += [name for name in add if name != "CAP_ALL" and name not in held]
         held = [name for name in held if name not in drop]
-    ambient = [name for name in _names(wanted.add_ambient_capabilities) if name != "CAP_ALL"]
+    ambient = [n for n in _known(wanted.add_ambient_capabilities, "add_ambient_capabilities") if n != "CAP_ALL"]
     held += [name for name in ambient if name not in held]
     caps = tuple(held)
     return spec.Capabilities(
         bounding=caps, effective=caps, permitted=caps, inheritable=tuple(ambient), ambient=tuple(ambient)
     )
+
+
+def _known(names: Iterable[str], field: str) -> list[str]:
+    """A right that there is none of cannot be given; to take it away is harmless."""
+    found = _names(names)
+    if unknown := [name for name in found if name != "CAP_ALL" and name not in NUMBERS]:
+        raise InvalidArgument(
+            f"config.linux.security_context.capabilities.{field}", f"{unknown[0]!r} is not a capability"
+        )
+    return found
 
 
 def _names(names: Iterable[str]) -> list[str]:
