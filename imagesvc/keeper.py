@@ -33,6 +33,7 @@ class LayerKeeper:
         self._layers = layers
         self._staging = staging
         self._leases: Counter[LayerId] = Counter()
+        self._removing: set[asyncio.Future[None]] = set()
 
     def path(self, layer: LayerId, form: LayerForm) -> Path:
         return self._layers / file_name(layer, form)
@@ -52,15 +53,25 @@ class LayerKeeper:
             self._leases += Counter()  # drops what nobody holds
 
     async def collect(self) -> None:
-        """Remove what nothing needs. Records go first, then names, then contents."""
+        """Remove what nothing needs, and wait until its space is free again."""
+        await asyncio.shield(self.begin_collecting())
+
+    def begin_collecting(self) -> asyncio.Future[None]:
+        """Remove what nothing needs: records and names now, contents in a thread, until the future is done."""
         self._release_gone_owners()
         layers = [layer for layer in self._store.unreferenced() if layer.id not in self._leases]
-        if not layers:
-            return
-        self._store.remove_layers(layer.id for layer in layers)
+        if layers:
+            self._store.remove_layers(layer.id for layer in layers)
         # Renamed before anything else can run: a pull that begins now may write a layer of the same name.
         doomed = [self._doom(layer) for layer in layers]
-        await asyncio.shield(asyncio.to_thread(_remove_all, doomed))
+        task = asyncio.ensure_future(asyncio.to_thread(_remove_all, doomed))
+        self._removing.add(task)
+        task.add_done_callback(self._removing.discard)
+        return task
+
+    async def close(self) -> None:
+        """Waits for contents that are being removed."""
+        await asyncio.gather(*self._removing, return_exceptions=True)
 
     def check(self) -> None:
         """At start: records and files agree. Images whose layers are gone go; files without a record too."""
@@ -90,4 +101,7 @@ class LayerKeeper:
 
 def _remove_all(paths: Iterable[Path]) -> None:
     for path in paths:
-        files.remove(path)
+        try:
+            files.remove(path)
+        except OSError as error:
+            _log.warning("%s could not be removed, the next start tries again: %s", path, error.strerror)

@@ -147,6 +147,7 @@ class ImageService:
         """Pulls under way are given up; mounts that were handed out live on."""
         await self._pulls.close()
         await self._pool.close()
+        await self._keeper.close()
         await asyncio.to_thread(self._mounts.close)
 
     @property
@@ -223,12 +224,14 @@ class ImageService:
     async def remove(self, name: str) -> None:
         """With all of its names. An unknown name is fine. Containers of the image are not disturbed.
 
+        The image is gone when this returns; its space is given back by the disk a moment later.
+
         Raises AmbiguousName.
         """
         image = find_image(self._store, name)
         if image is not None:
             self._store.remove_image(image)
-        await self._keeper.collect()
+        self._keeper.begin_collecting()
 
     def watch_progress(self) -> AsyncIterator[tuple[PullProgress, ...]]:
         """All pulls under way: now, and whenever something moved."""
@@ -264,7 +267,7 @@ class ImageService:
         with self._keeper.lease(record.layers):
             fd = await _descriptor_from_thread(make)
         if record.id not in self._store.images:
-            await self._keeper.collect()
+            self._keeper.begin_collecting()
         return fd
 
     def _record(self, image_id: str) -> ImageRecord:

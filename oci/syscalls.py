@@ -409,6 +409,16 @@ def syncfs(fd: int) -> None:
         raise _fail("syncfs", f"fd {fd}")
 
 
+SYNC_FILE_RANGE_WRITE: Final = 2
+_c.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+
+
+def sync_file_range(fd: int, offset: int, length: int, flags: int = SYNC_FILE_RANGE_WRITE) -> None:
+    """Begin to write back a part of a file; a hint for the disk, no promise of durability."""
+    if _c.sync_file_range(fd, offset, length, flags) < 0:
+        raise _fail("sync_file_range", f"fd {fd}")
+
+
 # --- watching files -----------------------------------------------------------------------------------------------
 
 # sys/inotify.h

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from imagesvc.layer import erofs
 from imagesvc.layer.tar import Entry, TarParser
 from imagesvc.layer.tree import LayerTree, Node
 from imagesvc.layer.writer import LayerFacts, facts
+from oci import syscalls
+
+_WRITE_BACK: Final = 8 << 20
 
 
 class ErofsFile:
@@ -21,10 +25,15 @@ class ErofsFile:
         self._parser = TarParser(contents=False)
         self._tree = LayerTree()
         self._end = erofs.HEADER
+        self._begun = 0  # where writing back has not begun yet
 
     def feed(self, data: bytes) -> None:
         _write(self._fd, data)
         self._end += len(data)
+        if self._end - self._begun >= _WRITE_BACK:
+            # The disk works while the rest arrives; otherwise all of it would wait for the end.
+            syscalls.sync_file_range(self._fd, self._begun, self._end - self._begun)
+            self._begun = self._end
         add = self._tree.add
         for event in self._parser.feed(data):
             if isinstance(event, Entry):

@@ -58,7 +58,8 @@ def perform(job: Job, tell: Callable[[Progress], None]) -> Report:
     except errors.RegistryConfigError as error:
         return Failed(kind="config", host=error.path, cause=error.problem, failed=tuple(failed))
     except OSError as error:
-        cause = str(error.filename) if error.filename is not None else ""
+        # Of a full disk the system does not say which.
+        cause = str(error.filename) if error.filename is not None else getattr(job, "final", "")
         return Failed(kind="os", errno=error.errno or errno.EIO, cause=cause, failed=tuple(failed))
 
 

@@ -22,6 +22,7 @@ import pytest
 from deploy.image import Compression, Image, ImageConfig, Layer, LayerBuilder
 from e2e.registry import RunningRegistry
 from imagesvc import errors
+from imagesvc.layer.writer import LayerForm
 from imagesvc.progress import Phase, PullProgress
 from imagesvc.registry.credentials import Credentials
 from imagesvc.service import ImageService, ImageSettings
@@ -67,11 +68,13 @@ class Node:
             pull_progress_timeout=1.5,
             **self.settings,
         )
-        service = await ImageService.open(settings, database, migrate=migrate)
         try:
-            yield service
+            service = await ImageService.open(settings, database, migrate=migrate)
+            try:
+                yield service
+            finally:
+                await service.close()
         finally:
-            await service.close()
             database.close()
 
     def files(self) -> list[str]:
@@ -409,6 +412,35 @@ async def test_a_registry_that_is_not_there(erofs_node: Node) -> None:
         erofs_node.is_clean()
 
 
+@pytest.fixture
+def tmpfs_node() -> Iterator[Node]:
+    path = Path(tempfile.mkdtemp(prefix="coracle-images-"))
+    syscalls.mount("tmpfs", path, "tmpfs", 0, "size=4m")
+    try:
+        yield Node(path=path, form="auto")
+    finally:
+        syscalls.umount2(path)
+        path.rmdir()
+
+
+async def test_a_full_disk(tmpfs_node: Node, pushed: dict[str, str]) -> None:
+    """And EROFS files on tmpfs cannot be mounted: directories are chosen by themselves."""
+    async with tmpfs_node.service() as service:
+        assert service.form is LayerForm.DIRECTORY
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            await service.pull(pushed["big"])
+        assert str(tmpfs_node.path) in str(caught.value.filename)
+        tmpfs_node.is_clean()
+        image = await service.pull(pushed["gzip"])
+        fd = await service.mount_rootfs(image.id, tmpfs_node.path / "c")
+        with syscalls.closing(fd):
+            assert tree(fd)["tmp"] == "0o1777"
+    tmpfs_node.form = "erofs"
+    with pytest.raises(errors.LayerError, match="cannot mount EROFS files here"):
+        async with tmpfs_node.service():
+            pass
+
+
 @pytest.mark.parametrize("fault", ["hangs", "locked"])
 async def test_a_caller_that_goes_away_ends_its_pull(node: Node, faulty: FaultyRegistry, fault: str) -> None:
     async with node.service() as service:
@@ -449,7 +481,7 @@ async def test_a_worker_that_is_killed_fails_its_pull_only(
         with pytest.raises((errors.WorkerDied, errors.RegistryUnavailable)):
             await doomed
         await service.remove(pushed["id:gzip"])
-        node.is_clean()
+    node.is_clean()
 
 
 # --- restarts --------------------------------------------------------------------------------------------------------
