@@ -76,6 +76,15 @@ class Program:
         self.process.wait()
 
 
+def leave_on_termination() -> None:
+    """Makes SIGTERM end the driver as Ctrl-C does: what it started is stopped and what it made is removed."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that was free a moment ago."""
     with socket.socket() as probe:

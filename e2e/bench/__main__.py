@@ -13,6 +13,7 @@ from rich.console import Console
 from e2e.bench import crowd, latency, logs, parallel, pulls
 from e2e.bench.bed import Contender, bench_bed
 from e2e.bench.report import Results, print_table, write_json
+from e2e.processes import leave_on_termination
 
 _GROUPS = ("latency", "parallel", "logs", "pulls", "crowd")
 
@@ -39,6 +40,7 @@ def main(
     """Measures CRI runtimes side by side: latencies, rates, memory, logs, pulls. Needs root and a quiet machine."""
     if os.geteuid() != 0:
         sys.exit("the benchmark needs root")
+    leave_on_termination()
     console = Console() if sys.stdout.isatty() else Console(width=120)
     chosen = [group.strip() for group in groups.split(",")]
     single: dict[str, Callable[[Contender], list[dict[str, float]]]] = {

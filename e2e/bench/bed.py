@@ -6,6 +6,7 @@ Owns the order of making and removing them, and the pod that every measure runs.
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -118,14 +119,14 @@ def _contender(name: str, disk: Path, registry: RunningRegistry, images: ImageRe
 
 def _runtime(name: str, disk: Path, registry: RunningRegistry, images: ImageReferences) -> Runtime:
     if name == "coracle":
-        return Daemon(DaemonSettings(name="bench", directory=disk / "coracle"))
+        return Daemon(DaemonSettings(name=f"be{os.getpid()}", directory=disk / "coracle"))
     if name == "containerd":
         return Peer(
             PeerSettings(
                 directory=disk / "containerd",
                 registry=registry.address,
                 sandbox_image=images.pause,
-                bridge="co-bench-peer",
+                bridge=f"co-bep{os.getpid()}",
                 subnet="10.127.240.0/22",
                 mirrors={},
             )

@@ -22,6 +22,7 @@ from e2e.critest import report
 from e2e.critest.images import MIRRORED_HOSTS, push_images
 from e2e.daemon import Daemon, DaemonSettings
 from e2e.images.catalog import push_test_images
+from e2e.processes import leave_on_termination
 from e2e.registry import running_registry
 from e2e.runtime import Runtime
 
@@ -37,6 +38,7 @@ def main(program: Path, runtime: str, focus: str, skip: str, keep: Path | None, 
     """Runs critest against a runtime that this starts; ARGUMENTS are passed to critest. Needs root."""
     if os.geteuid() != 0:
         sys.exit("critest needs root")
+    leave_on_termination()
     before = leaks.snapshot()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coracle-critest-")))
@@ -46,14 +48,16 @@ def main(program: Path, runtime: str, focus: str, skip: str, keep: Path | None, 
         click.echo(f"{push_images(registry.client)} images in the registry at {registry.address}")
         mirrors = dict.fromkeys(MIRRORED_HOSTS, registry.address)
         if runtime == "coracle":
-            subject: Runtime = Daemon(DaemonSettings(name="critest", directory=directory / "coracle", mirrors=mirrors))
+            subject: Runtime = Daemon(
+                DaemonSettings(name=f"ct{os.getpid()}", directory=directory / "coracle", mirrors=mirrors)
+            )
         else:
             subject = Peer(
                 PeerSettings(
                     directory=directory / "containerd",
                     registry=registry.address,
                     sandbox_image=push_test_images(registry.client).pause,
-                    bridge="co-critest",
+                    bridge=f"co-ctp{os.getpid()}",
                     subnet="10.126.7.0/24",
                     mirrors=mirrors,
                 )

@@ -21,7 +21,7 @@ from e2e.demo import show
 from e2e.demo.steps import Steps
 from e2e.images.catalog import busybox_image, nginx_image
 from e2e.paths import EXAMPLES, ROOT
-from e2e.processes import answers
+from e2e.processes import answers, leave_on_termination
 from e2e.registry import running_registry
 
 HOST: Final = "demo.coracle.example"
@@ -35,6 +35,7 @@ def main(manifest: Path) -> None:
     """Runs a pod end to end: registry, pull, run, page, logs, exec, stats, removal; then looks for what is left."""
     if os.geteuid() != 0:
         sys.exit("the demo needs root: sudo make demo")
+    leave_on_termination()
     steps = Steps(Console(highlight=False))
     document = yaml.safe_load(manifest.read_text())
     taken = [port for port in _host_ports(document) if answers("127.0.0.1", port)]
@@ -60,7 +61,9 @@ def _demo(steps: Steps, directory: Path, manifest: Path, document: dict[str, obj
             for name, image in images.items():
                 registry.client.push(name, ["1"], image)
             steps.say([f"docker-registry at {registry.address}, pid {registry.pid}"])
-        settings = DaemonSettings(name="demo", directory=directory / "coracle", mirrors={HOST: registry.address})
+        settings = DaemonSettings(
+            name=f"de{os.getpid()}", directory=directory / "coracle", mirrors={HOST: registry.address}
+        )
         daemon = Daemon(settings)
         stack.callback(daemon.clean)
         stack.callback(daemon.stop)

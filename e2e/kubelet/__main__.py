@@ -21,6 +21,7 @@ from e2e.disk import unmount_below
 from e2e.images.catalog import ImageNames, push_test_images
 from e2e.kubelet import checks
 from e2e.kubelet.server import CGROUP_ROOT, Kubelet
+from e2e.processes import leave_on_termination
 from e2e.registry import RunningRegistry, running_registry
 from e2e.runtime import Runtime
 
@@ -33,6 +34,7 @@ def main(program: Path, runtime: str, keep: Path | None) -> None:
     """Runs a kubelet with a static pod on a runtime that this starts, and checks what its API says. Needs root."""
     if os.geteuid() != 0:
         sys.exit("the kubelet needs root")
+    leave_on_termination()
     before = leaks.snapshot()
     failed = 0
     with ExitStack() as stack:
@@ -80,13 +82,13 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
 
 def _runtime(name: str, directory: Path, registry: RunningRegistry, images: ImageNames) -> Runtime:
     if name == "coracle":
-        return Daemon(DaemonSettings(name="kubelet", directory=directory / "coracle"))
+        return Daemon(DaemonSettings(name=f"kb{os.getpid()}", directory=directory / "coracle"))
     return Peer(
         PeerSettings(
             directory=directory / "containerd",
             registry=registry.address,
             sandbox_image=images.pause,
-            bridge="co-kubelet",
+            bridge=f"co-kbp{os.getpid()}",
             subnet="10.126.8.0/24",
             mirrors={},
         )
