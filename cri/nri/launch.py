@@ -74,7 +74,6 @@ class Process:
             "NRI_PLUGIN_SOCKET": str(_SOCKET),
         }
         try:
-            # Everything that the daemon has open is close-on-exec; only the copy is not.
             self._pid = os.posix_spawn(
                 plugin.path,
                 [str(plugin.path)],
@@ -82,6 +81,7 @@ class Process:
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET),
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()),
                 ],
                 setpgroup=0,
             )
@@ -110,3 +110,16 @@ class Process:
         os.waitpid(self._pid, 0)
         os.close(self._pidfd)
         self._ended.set()
+
+
+def _inheritable() -> list[int]:
+    """Descriptors above the plugin's socket that it would get too: what the daemon opens is close-on-exec, what it was
+    started with need not be."""
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            if int(entry) > _SOCKET and os.get_inheritable(int(entry)):
+                found.append(int(entry))
+        except OSError:
+            pass  # the one by which the directory was read
+    return found

@@ -50,8 +50,12 @@ def resource_keys(resources: nri.LinuxResources) -> list[Key]:
 
 
 def merge_resources(target: nri.LinuxResources, wanted: nri.LinuxResources) -> None:
-    """Set in `target` what `wanted` sets, and leave the rest."""
+    """Set in `target` what `wanted` sets, and leave the rest; but a swap limit follows the memory limit."""
+    former = _limits(target.memory)
     copy(target.memory, wanted.memory, present(wanted.memory, _MEMORY))
+    limit, swap = _limits(wanted.memory)
+    if limit and swap is None and former[1] is not None:
+        target.memory.swap.value = swap_beside(limit, *former)
     copy(target.cpu, wanted.cpu, present(wanted.cpu, _CPU))
     copy(target, wanted, present(wanted, _RESOURCES))
     sizes = {limit.page_size for limit in wanted.hugepage_limits}
@@ -60,6 +64,21 @@ def merge_resources(target: nri.LinuxResources, wanted: nri.LinuxResources) -> N
     target.devices.extend(wanted.devices)
     for name in wanted.unified:
         target.unified[name] = wanted.unified[name]
+
+
+def _limits(memory: nri.LinuxMemory) -> tuple[int | None, int | None]:
+    return (
+        memory.limit.value if memory.HasField("limit") else None,
+        memory.swap.value if memory.HasField("swap") else None,
+    )
+
+
+def swap_beside(limit: int, former_limit: int | None, former_swap: int | None) -> int:
+    """The swap limit, which counts the memory too, for a new memory limit: no swap stays no swap, and it is never
+    below the memory limit, which no kernel takes."""
+    if limit == -1 or former_swap is None or former_swap == former_limit:
+        return limit
+    return former_swap if former_swap == -1 else max(former_swap, limit)
 
 
 # --- from elsewhere ----------------------------------------------------------------------------------------------
@@ -152,9 +171,8 @@ def _memory(ours: spec.MemoryResources | None, wanted: nri.LinuxMemory) -> spec.
     changes = _changes(wanted)
     if changes.get("limit") == 0:
         del changes["limit"]  # 0 is "none asked for", as in the CRI
-    if "limit" in changes:
-        # The swap limit counts the memory too: left behind, it would be below the new limit.
-        changes.setdefault("swap", changes["limit"])
+    if "limit" in changes and "swap" not in changes:
+        changes["swap"] = swap_beside(changes["limit"], result.limit, result.swap)
     result = replace(result, **changes)
     return None if result == spec.MemoryResources() else result
 
