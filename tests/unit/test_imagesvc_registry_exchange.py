@@ -3,110 +3,35 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import pytest
 
 from imagesvc import errors
-from imagesvc.digest import Digest, sha256_of
-from imagesvc.manifest import Descriptor
-from imagesvc.platforms import Platform
-from imagesvc.reference import parse_reference
-from imagesvc.registry.client import Client
-from imagesvc.registry.credentials import Credentials, Keyring
-from imagesvc.registry.exchange import Resource, Session, obtain
+from imagesvc.registry.credentials import Credentials
+from imagesvc.registry.exchange import Resource, obtain
 from imagesvc.registry.hosts import Capability, Host
 from imagesvc.registry.messages import (
-    NO_TLS,
-    Conversation,
     Failure,
-    Pause,
-    Reply,
     Request,
     Response,
-    Result,
-    Send,
-    Tls,
     Trouble,
-    Want,
 )
-from imagesvc.registry.resolve import current_digest, resolve
-from imagesvc.registry.transport import Interrupted, Transport
-
-UPSTREAM = Host(base="https://r.example/v2", tls=Tls(ca=("ca.pem",), client=(("c", "k"),)))
-MIRROR = Host(base="https://m.example/v2", mirror=True, headers={"x-key": "1"})
-BLOB = "sha256:" + "b" * 64
-REFUSED = Failure(trouble=Trouble.UNREACHABLE, text="connection refused")
-HANGS = Failure(trouble=Trouble.TIMEOUT, text="no answer for 60 s")
-
-Script = Callable[[Request], Response | Failure]
-
-
-def answer(status: int, body: bytes = b"", **headers: str) -> Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    challenges = (named["www-authenticate"],) if "www-authenticate" in named else ()
-    return Response(status=status, headers=named, challenges=challenges, body=body)
-
-
-@dataclass
-class Wire:
-    """Holds a conversation; keeps what was sent and how long it paused."""
-
-    script: Script
-    sent: list[Request] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
-
-    def hold(self, conversation: Conversation[Result]) -> Result:
-        reply: Reply = None
-        try:
-            step = next(conversation)
-            while True:
-                if isinstance(step, Pause):
-                    self.pauses.append(step.seconds)
-                    reply = None
-                else:
-                    self.sent.append(step.request)
-                    reply = self.script(step.request)
-                step = conversation.send(reply)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-    @property
-    def urls(self) -> list[str]:
-        return [request.url for request in self.sent]
-
-
-def session(*hosts: Host, credentials: Credentials | None = None, reference: str = "r.example/a/b:1") -> Session:
-    parsed = parse_reference(reference)
-    return Session(
-        reference=parsed,
-        hosts=hosts or (UPSTREAM,),
-        keyring=Keyring(parsed.domain, parsed.path, credentials),
-        random=lambda: 0.0,
-        now=lambda: 1_700_000_000.0,
-    )
-
-
-def by_tag() -> Resource:
-    return Resource(kind="manifests", target="1", accept="x/y")
-
-
-def by_digest() -> Resource:
-    return Resource(kind="blobs", target=BLOB, want=Want.STREAM)
-
-
-def once(*replies: Response | Failure) -> Script:
-    left = iter(replies)
-    return lambda request: next(left)
-
-
-def per_host(**replies: Response | Failure) -> Script:
-    return lambda request: replies[request.url.split("/")[2].partition(".")[0]]
-
+from tests.registry_script import (
+    BLOB,
+    HANGS,
+    MIRROR,
+    REFUSED,
+    UPSTREAM,
+    Script,
+    Wire,
+    answer,
+    by_digest,
+    by_tag,
+    once,
+    per_host,
+    session,
+)
 
 # --- hosts, mirrors, failures ---------------------------------------------------------------------------------------
 
@@ -398,236 +323,3 @@ def test_upstream_credentials_do_not_go_to_a_mirror() -> None:
     )
     assert wire.hold(obtain(session(MIRROR, UPSTREAM, credentials=LOGIN), by_tag())).host is UPSTREAM
     assert [request.url.split("/")[2] for request in wire.sent if "Authorization" in request.headers] == ["r.example"]
-
-
-# --- resolving ------------------------------------------------------------------------------------------------------
-
-AMD64 = Platform(os="linux", architecture="amd64")
-OCI = "application/vnd.oci.image."
-
-
-def reference_to(content: bytes, kind: str, **fields: object) -> dict[str, object]:
-    return {"mediaType": kind, "digest": sha256_of(content), "size": len(content), **fields}
-
-
-CONFIG = json.dumps(
-    {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": ["sha256:" + "d" * 64]}}
-).encode()
-LAYER = {"mediaType": OCI + "layer.v1.tar+gzip", "digest": BLOB, "size": 10}
-MANIFEST = json.dumps(
-    {"schemaVersion": 2, "config": reference_to(CONFIG, OCI + "config.v1+json"), "layers": [LAYER]}
-).encode()
-INDEX = json.dumps(
-    {
-        "schemaVersion": 2,
-        "manifests": [
-            reference_to(b"other", OCI + "manifest.v1+json", platform={"os": "linux", "architecture": "s390x"}),
-            reference_to(MANIFEST, OCI + "manifest.v1+json", platform={"os": "linux", "architecture": "amd64"}),
-        ],
-    }
-).encode()
-
-
-def store(tag: bytes, *others: bytes, kind: str = OCI + "index.v1+json") -> Script:
-    known = {sha256_of(content): content for content in (tag, *others)}
-
-    def reply(request: Request) -> Response:
-        target = request.url.rpartition("/")[2].partition("?")[0]
-        content = tag if target == "1" else known.get(Digest(target))
-        if content is None:
-            return answer(404)
-        return answer(200, content, content_type=kind if target == "1" else OCI + "manifest.v1+json")
-
-    return reply
-
-
-def test_an_index_leads_to_the_image_of_this_platform() -> None:
-    wire = Wire(store(INDEX, MANIFEST, CONFIG))
-    found = wire.hold(resolve(session(), AMD64))
-    assert found.digest == sha256_of(INDEX)
-    assert found.manifest_digest == sha256_of(MANIFEST)
-    assert found.config == CONFIG
-    assert found.config_digest == sha256_of(CONFIG)
-    assert found.diff_ids == ("sha256:" + "d" * 64,)
-    assert [layer.digest for layer in found.manifest.layers] == [BLOB]
-    assert [url.split("/")[-2] for url in wire.urls] == ["manifests", "manifests", "blobs"]
-
-
-def test_a_manifest_without_an_index() -> None:
-    found = Wire(store(MANIFEST, CONFIG, kind=OCI + "manifest.v1+json")).hold(resolve(session(), AMD64))
-    assert found.digest == found.manifest_digest == sha256_of(MANIFEST)
-
-
-def test_nested_indexes_have_an_end() -> None:
-    inner = INDEX
-    outers = []
-    for _ in range(3):
-        outers.append(inner)
-        entry = reference_to(inner, OCI + "index.v1+json", platform={"os": "linux", "architecture": "amd64"})
-        inner = json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": [entry]}).encode()
-    script = store(inner, *outers, MANIFEST, CONFIG)
-
-    def untyped(request: Request) -> Response | Failure:
-        reply = script(request)
-        assert isinstance(reply, Response)
-        return answer(reply.status, reply.body)
-
-    with pytest.raises(errors.CorruptContent, match="nested more than 4 deep"):
-        Wire(untyped).hold(resolve(session(), AMD64))
-
-
-def changed(content: bytes, **fields: object) -> bytes:
-    return json.dumps({**json.loads(content), **fields}).encode()
-
-
-@pytest.mark.parametrize(
-    ("script", "kind", "text"),
-    [
-        (once(answer(200, b"{")), errors.CorruptContent, "is not JSON"),
-        (once(answer(200, MANIFEST, docker_content_digest=BLOB)), errors.CorruptContent, f"not {BLOB}"),
-        (once(answer(200, MANIFEST, docker_content_digest="md5:1")), errors.CorruptContent, "md5"),
-        (once(answer(200, INDEX), answer(200, MANIFEST + b" ")), errors.CorruptContent, "instead of"),
-        (once(answer(200, INDEX), answer(200, b"x" * len(MANIFEST))), errors.CorruptContent, "content has digest"),
-        (once(answer(200, INDEX), answer(404)), errors.ImageNotFound, "404"),
-        (once(answer(200, MANIFEST), answer(200, b"x" * len(CONFIG))), errors.CorruptContent, "content has digest"),
-        (
-            once(answer(200, changed(MANIFEST, layers=[])), answer(200, CONFIG)),
-            errors.CorruptContent,
-            "names 1 layers, the manifest 0",
-        ),
-        (
-            once(answer(200, changed(MANIFEST, layers=[{**LAYER, "mediaType": "x/y"}]))),
-            errors.UnsupportedImage,
-            "unknown type 'x/y'",
-        ),
-        (
-            once(
-                answer(200, changed(MANIFEST, config=reference_to(CONFIG, "application/vnd.cncf.helm.config.v1+json")))
-            ),
-            errors.UnsupportedImage,
-            "not an image to run",
-        ),
-        (
-            once(
-                answer(200, changed(MANIFEST, config={**reference_to(CONFIG, OCI + "config.v1+json"), "size": 1 << 30}))
-            ),
-            errors.UnsupportedImage,
-            "its config has 1073741824 bytes",
-        ),
-        (once(answer(200, changed(INDEX, manifests=[]))), errors.UnsupportedImage, "no image for linux/amd64"),
-    ],
-)
-def test_images_that_cannot_be_pulled(script: Script, kind: type[errors.PullError], text: str) -> None:
-    with pytest.raises(kind, match=text):
-        Wire(script).hold(resolve(session(), AMD64))
-
-
-def test_an_image_for_another_system() -> None:
-    windows = changed(CONFIG, os="windows")
-    manifest = changed(MANIFEST, config=reference_to(windows, OCI + "config.v1+json"))
-    with pytest.raises(errors.UnsupportedImage, match="for windows"):
-        Wire(once(answer(200, manifest), answer(200, windows))).hold(resolve(session(), AMD64))
-
-
-def test_the_current_digest_by_head() -> None:
-    wire = Wire(once(answer(200, docker_content_digest=BLOB)))
-    assert wire.hold(current_digest(session())) == BLOB
-    assert wire.sent[0].method == "HEAD"
-    assert Wire(once(answer(200))).hold(current_digest(session())) is None
-    assert Wire(once(answer(405))).hold(current_digest(session())) is None
-    with pytest.raises(errors.Unauthorized):
-        Wire(once(answer(401))).hold(current_digest(session()))
-
-
-# --- blobs through broken connections -------------------------------------------------------------------------------
-
-CONTENT = bytes(range(256)) * 40
-DESCRIPTOR = Descriptor(media_type="x", digest=sha256_of(CONTENT), size=len(CONTENT))
-BROKEN = Failure(trouble=Trouble.BROKEN, text="the connection broke off")
-
-
-class Blobs(Transport):
-    """Each entry of `plan` says how the next answer looks: (status, first byte, last byte, failure at the end)."""
-
-    def __init__(self, *plan: tuple[int, int, int, Failure | None], **headers: str) -> None:
-        super().__init__(progress_timeout=1)
-        self.plan = list(plan)
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.ranges: list[str] = []
-
-    def send(self, step: Send) -> Response | Failure:
-        self.ranges.append(step.request.headers.get("Range", ""))
-        status, start, end, self.failure = self.plan.pop(0)
-        self.body = CONTENT[start:end]
-        headers = {"content-range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if status == 206 else {}
-        return Response(status=status, headers={**headers, **self.headers})
-
-    def stream(self) -> Iterator[bytes]:
-        for start in range(0, len(self.body), 1000):
-            yield self.body[start : start + 1000]
-        if self.failure:
-            raise Interrupted(self.failure)
-
-
-def fetch(transport: Blobs) -> tuple[bytes, list[float], int]:
-    pauses: list[float] = []
-    retries: list[int] = []
-    client = Client(session(), transport, pauses.append)
-    content = b"".join(client.blob(DESCRIPTOR, lambda: retries.append(1)))
-    assert hashlib.sha256(content).hexdigest() == DESCRIPTOR.digest.partition(":")[2]
-    return content, pauses, len(retries)
-
-
-END = len(CONTENT)
-
-
-def test_a_blob_in_one_piece() -> None:
-    assert fetch(Blobs((200, 0, END, None))) == (CONTENT, [], 0)
-
-
-@pytest.mark.parametrize("failure", [BROKEN, None, HANGS])
-def test_an_interrupted_blob_goes_on_where_it_stopped(failure: Failure | None) -> None:
-    transport = Blobs((200, 0, 4321, failure), (206, 4321, END, None))
-    assert fetch(transport)[2] == 1
-    assert transport.ranges == ["", "bytes=4321-"]
-
-
-def test_a_registry_without_ranges_sends_all_again() -> None:
-    assert fetch(Blobs((200, 0, 4321, BROKEN), (200, 0, END, None)))[0] == CONTENT
-    assert fetch(Blobs((200, 0, 4321, BROKEN), (200, 0, 2000, BROKEN), (206, 4321, END, None)))[0] == CONTENT
-
-
-@pytest.mark.parametrize(
-    ("transport", "kind", "text"),
-    [
-        (Blobs((200, 0, 4321, BROKEN), (206, 4000, END, None)), errors.CorruptContent, "came as"),
-        (
-            Blobs((200, 0, 4321, BROKEN), (206, 4321, END, None), content_range="bytes 4321-/x"),
-            errors.CorruptContent,
-            "came",
-        ),
-        (Blobs((200, 0, END, None), content_length="5"), errors.CorruptContent, "has 5 bytes instead of 10240"),
-        (Blobs(*[(200, 0, 10, BROKEN)] * 7), errors.RegistryUnavailable, "after 10 of 10240 bytes"),
-        (Blobs(*[(200, 0, 10, HANGS)] * 7), errors.RegistryUnavailable, "no answer for 60 s after 10"),
-        (Blobs((200, 0, 10, BROKEN), (416, 0, 0, None)), errors.RegistryRefused, "416"),
-    ],
-)
-def test_blobs_that_do_not_come(transport: Blobs, kind: type[errors.PullError], text: str) -> None:
-    with pytest.raises(kind, match=text):
-        fetch(transport)
-
-
-def test_a_blob_that_is_too_long() -> None:
-    short = Descriptor(media_type="x", digest=DESCRIPTOR.digest, size=100)
-    client = Client(session(), Blobs((200, 0, END, None)), lambda _: None)
-    with pytest.raises(errors.CorruptContent, match="more than 100 bytes"):
-        list(client.blob(short, lambda: None))
-
-
-def test_an_empty_blob() -> None:
-    empty = Descriptor(media_type="x", digest=sha256_of(b""), size=0)
-    assert list(Client(session(), Blobs((200, 0, 0, None)), lambda _: None).blob(empty, lambda: None)) == []
-
-
-def test_nothing_is_trusted_by_default() -> None:
-    assert Tls(ca=(), client=(), skip_verify=False) == NO_TLS
