@@ -171,7 +171,11 @@ class V1Cgroup:
         except CgroupError as error:
             if error.errno in (errno.ENOENT, errno.ENODEV):
                 return
-            raise
+            if error.errno != errno.ETIMEDOUT:
+                raise
+            # One that waits for a dead volume cannot be frozen; it must not protect the others.
+            self._kill_without_freezer(signal)
+            return
         try:
             send(self.pids(), signal)
         finally:

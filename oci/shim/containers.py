@@ -136,7 +136,7 @@ class Containers:
             container.oom_kills = record.oom_kills
             self._server.tell(record)
         else:
-            foreign.watch(self._loop, container.pidfd, lambda status: self._exited(container, status))
+            foreign.watch(self._loop, container.pid, container.pidfd, lambda status: self._exited(container, status))
         asked.reply(container.handles())
 
     def start(self, request: Request) -> None:

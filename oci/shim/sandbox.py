@@ -58,7 +58,8 @@ class Sandbox:
         held = {name: os.dup(fd) for name in names if (fd := getattr(kept, name)) is not None}
         self.namespaces = SandboxNamespaces(init_pid=kept.init_pid, **held)
         if self.namespaces.init_pidfd is not None:
-            foreign.watch(self._loop, self.namespaces.init_pidfd, self._init_exited)
+            pid = self.namespaces.init_pid or 0
+            foreign.watch(self._loop, pid, self.namespaces.init_pidfd, self._init_exited)
         request.reply(self.namespaces)
 
     def end(self) -> None:
