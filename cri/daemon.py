@@ -15,6 +15,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from cni.errors import CniError
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
 from cri import exits, host, recovery, user_namespaces, views
@@ -83,6 +84,7 @@ class Daemon:
         self.pods: dict[str, LivePod] = {}
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False
+        self.recovering: set[asyncio.Task[None]] = set()  #: pods whose shims have not answered yet, at start
         self._database = database
         self.sandboxes: Table[SandboxRecord] = Table(
             database,
@@ -91,6 +93,7 @@ class Daemon:
             to_row=records.to_row,
             from_row=records.sandbox_from_row,
             list_entry=views.sandbox_entry,
+            group=records.sandbox_key,
         )
         self.containers: Table[ContainerRecord] = Table(
             database,
@@ -99,6 +102,7 @@ class Daemon:
             to_row=records.to_row,
             from_row=records.container_from_row,
             list_entry=views.container_entry,
+            group=lambda record: record.sandbox_id,
         )
         self.events = Events(self.sandboxes, self.containers)
 
@@ -129,19 +133,24 @@ class Daemon:
         daemon.nri = Nri(daemon)
         daemon.reconciler = Reconciler(daemon)
         await recovery.recover(daemon)
-        await daemon.networks.gc([attachment(record) for record in daemon.sandboxes])
+        try:
+            await daemon.networks.gc([attachment(record) for record in daemon.sandboxes])
+        except CniError as error:  # a plugin's trouble with pods long gone keeps nobody from running new ones
+            daemon.log.warning("addresses of pods that are gone could not all be given back: %s", error)
         daemon.reconciler.wake()
         await daemon.nri.open()
         daemon.streaming = await StreamingServer.open(settings.streaming, DaemonRuntime(daemon))
         return daemon
 
     async def close(self) -> None:
+        await self.reconciler.close()
         await self.joined.drain(_DRAIN_S)
         self.closing = True
+        for late in self.recovering:
+            late.cancel()
         await self.streaming.close()
         await self.nri.close()
         self.events.close()
-        await self.reconciler.close()
         for pod in self.pods.values():
             if pod.repairing:
                 pod.repairing.cancel()
@@ -175,7 +184,7 @@ class Daemon:
         return secrets.token_hex(32)
 
     def containers_of(self, sandbox_id: str) -> list[ContainerRecord]:
-        return [record for record in self.containers if record.sandbox_id == sandbox_id]
+        return self.containers.grouped(sandbox_id)
 
     # --- pods and their shims -------------------------------------------------------------------------------------
 
@@ -207,6 +216,7 @@ class Daemon:
         return pod.shim
 
     def forget_pod(self, sandbox_id: str) -> None:
+        self.statistics.forget(sandbox_id)
         if pod := self.pods.pop(sandbox_id, None):
             if pod.repairing:
                 pod.repairing.cancel()
@@ -214,8 +224,9 @@ class Daemon:
 
     # --- containers -----------------------------------------------------------------------------------------------
 
-    def hold_container(self, container_id: str, handles: ContainerHandles) -> LiveContainer:
-        live = self.live_containers[container_id] = LiveContainer(handles=handles)
+    def hold_container(self, container_id: str, handles: ContainerHandles | None = None) -> LiveContainer:
+        """Without handles for one that is only going to be made."""
+        live = self.live_containers[container_id] = LiveContainer(handles=handles or ContainerHandles(pid=0))
         return live
 
     def forget_container(self, container_id: str) -> None:

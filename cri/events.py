@@ -68,7 +68,8 @@ class Events:
         if not self._listeners:
             return
         if after is None and before is not None:
-            self._publish(api.CONTAINER_DELETED_EVENT, before.id, before)
+            if not before.hidden:
+                self._publish(api.CONTAINER_DELETED_EVENT, before.id, before)
         elif after is not None and (before is None or before.state is not after.state):
             for kind in _SANDBOX_EVENTS.get(after.state, ()):
                 self._publish(kind, after.id, after)
@@ -79,7 +80,8 @@ class Events:
             return
         sandbox = self._sandboxes.get(record.sandbox_id)
         if after is None:
-            self._publish(api.CONTAINER_DELETED_EVENT, record.id, sandbox)
+            if not record.hidden:
+                self._publish(api.CONTAINER_DELETED_EVENT, record.id, sandbox)
         elif (before is None or before.state is not after.state) and after.state in _CONTAINER_EVENTS:
             self._publish(_CONTAINER_EVENTS[after.state], record.id, sandbox)
 
@@ -91,8 +93,8 @@ class Events:
             event.pod_sandbox_status.CopyFrom(sandbox_status(sandbox))
             event.containers_statuses.extend(
                 container_status(c)
-                for c in self._containers
-                if c.sandbox_id == sandbox.id and c.state is not ContainerState.CREATING
+                for c in self._containers.grouped(sandbox.id)
+                if not c.hidden
             )
         for listener in self._listeners:
             listener.waiting.append(event)

@@ -7,15 +7,16 @@ nothing with it: a new one is forked and given everything the daemon holds of th
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cri.live import LiveContainer, LivePod
-from cri.shims import AdoptState
+from cri.shims import AdoptState, Shim, ShimGone, close_descriptors
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
+from oci.errors import CgroupError
 from oci.protocol.messages import (
+    UNKNOWN_STATUS,
     AdoptContainer,
     AdoptSandbox,
     ContainerExited,
@@ -24,6 +25,8 @@ from oci.protocol.messages import (
     SandboxNamespaces,
     ShimEvent,
 )
+from oci.shim import records as exit_records
+from oci.shim.foreign import exit_status
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -42,15 +45,58 @@ def on_container_exit(daemon: Daemon, event: ContainerExited) -> None:
     """Apply an exit once; a second report of it (the disk record after the event) changes nothing."""
     record = daemon.containers.get(event.container_id)
     live = daemon.live_containers.get(event.container_id)
-    if live is not None and live.starting.locked() and record and record.state is ContainerState.CREATED:
+    if live is not None and record is not None and _is_in_motion(record, live):
         live.pending_exit = event
         return
-    if record is not None and record.state in _ALIVE:
-        daemon.containers.put(exited(record, event))
-        if event.oom_killed:
-            daemon.metrics.container_oom(record.name)
-    if live is not None:
-        live.exited.set()
+    try:
+        if record is not None and record.state in _ALIVE:
+            daemon.containers.put(exited(record, event))
+            if event.oom_killed:
+                daemon.metrics.container_oom(record.name)
+    finally:
+        if live is not None:
+            live.exited.set()
+
+
+def _is_in_motion(record: ContainerRecord, live: LiveContainer) -> bool:
+    """Its Create or Start has not been answered: that comes first."""
+    return record.state is ContainerState.CREATING or (
+        record.state is ContainerState.CREATED and live.starting.locked()
+    )
+
+
+def watch_alone(daemon: Daemon, container_id: str) -> None:
+    """The container has no shim that would tell of its end, and may never have one again: its pidfd tells."""
+    live = daemon.live_containers.get(container_id)
+    if live is not None and not live.exited.is_set():
+        live.watch(lambda: on_unseen_exit(daemon, container_id))
+
+
+def on_unseen_exit(daemon: Daemon, container_id: str) -> None:
+    """A container ended and no shim says how: from the record that one may have written, else from the kernel."""
+    record = daemon.containers.get(container_id)
+    live = daemon.live_containers.get(container_id)
+    if record is None:
+        return
+    event = exit_records.read(str(daemon.paths.sandbox(record.sandbox_id)), container_id)
+    if event is None:
+        pidfd = live.handles.pidfd if live else None
+        status = None if live is None or pidfd is None else exit_status(live.handles.pid, pidfd)
+        event = ContainerExited(
+            container_id=container_id,
+            pid=record.pid,
+            status=UNKNOWN_STATUS if status is None else status,
+            finished_at=daemon.now(),
+            oom_kills=oom_kills(daemon, record),
+        )
+    on_container_exit(daemon, event)
+
+
+def oom_kills(daemon: Daemon, record: ContainerRecord) -> int:
+    try:
+        return daemon.cgroups.open(record.cgroup).oom_kills()
+    except CgroupError:  # it is gone: nothing can be known
+        return 0
 
 
 def exited(record: ContainerRecord, event: ContainerExited) -> ContainerRecord:
@@ -68,13 +114,18 @@ def on_init_exit(daemon: Daemon, sandbox_id: str, event: InitExited) -> None:
     if record is not None and record.state is SandboxState.READY:
         daemon.log.warning("sandbox %s: its init %d died (status %d)", sandbox_id, event.pid, event.status)
         daemon.sandboxes.put(record.moved(Event.DIED, reason="the init of its shared PID namespace died"))
+        daemon.reconciler.wake()
 
 
 def on_shim_lost(daemon: Daemon, sandbox_id: str) -> None:
-    """The connection to a shim broke: it is dead. Fork another for the same pod."""
+    """The connection to a shim broke: it is dead. Fork another for the same pod, unless that is about to end."""
     pod = daemon.pods.get(sandbox_id)
     record = daemon.sandboxes.get(sandbox_id)
-    if daemon.closing or pod is None or record is None or record.state is not SandboxState.READY:
+    if daemon.closing or pod is None or record is None:
+        return
+    if record.state is not SandboxState.READY:
+        for container in daemon.containers_of(sandbox_id):
+            watch_alone(daemon, container.id)
         return
     pod.shim = None
     pod.shim_ready.clear()
@@ -87,6 +138,7 @@ async def _repair(daemon: Daemon, record: SandboxRecord, pod: LivePod) -> None:
     delay = 0.1
     while daemon.pods.get(record.id) is pod:
         try:
+            await _end_old_shim(daemon, record.id)
             await adopt(daemon, record, pod)
             return
         except Exception as error:
@@ -95,31 +147,45 @@ async def _repair(daemon: Daemon, record: SandboxRecord, pod: LivePod) -> None:
             delay = min(delay * 2, 10.0)
 
 
+async def _end_old_shim(daemon: Daemon, sandbox_id: str) -> None:
+    """It may be that only the connection broke; there cannot be two."""
+    try:
+        old = await Shim.connect(sandbox_id, str(daemon.paths.sandbox(sandbox_id)))
+    except ShimGone:
+        return
+    old.kill_shim()
+
+
 async def adopt(daemon: Daemon, record: SandboxRecord, pod: LivePod) -> None:
     """A new shim for the pod, with the namespaces, pipes and processes that the daemon holds (and goes on holding)."""
     namespaces = pod.namespaces or SandboxNamespaces()
-    shim = await daemon.launcher.fork_shim(
-        record.id,
-        str(daemon.paths.sandbox(record.id)),
-        AdoptState(
-            sandbox=AdoptSandbox(**{name: getattr(namespaces, name) for name in (*AdoptSandbox.FDS, "init_pid")}),
-            containers=[
-                _adoption(daemon, container, daemon.live_containers[container.id])
-                for container in daemon.containers_of(record.id)
-                if container.state in _ALIVE and container.id in daemon.live_containers
-            ],
-        ),
-    )
+    containers = [
+        _adoption(daemon, container, daemon.live_containers[container.id].handles)
+        for container in daemon.containers_of(record.id)
+        if container.state in _ALIVE and container.id in daemon.live_containers
+    ]
+    try:
+        shim = await daemon.launcher.fork_shim(
+            record.id,
+            str(daemon.paths.sandbox(record.id)),
+            AdoptState(
+                sandbox=AdoptSandbox(**{name: getattr(namespaces, name) for name in (*AdoptSandbox.FDS, "init_pid")}),
+                containers=containers,
+            ),
+        )
+    finally:
+        for container in containers:
+            close_descriptors(container)
     daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(shim_pid=shim.pid))
     pod.shim = shim
     pod.shim_ready.set()
     daemon.watch_shim(record.id, shim)
 
 
-def _adoption(daemon: Daemon, container: ContainerRecord, live: LiveContainer) -> AdoptContainer:
-    held = live.handles
-    if held.pidfd is None:  # found by its pid after daemon and shim had both died
-        held = live.handles = dataclasses.replace(held, pidfd=os.pidfd_open(container.pid))
+def _adoption(daemon: Daemon, container: ContainerRecord, held: ContainerHandles) -> AdoptContainer:
+    """With duplicates: the container may be removed, and its descriptors closed, before its turn has come."""
+    fds = {name: getattr(held, name) for name in ContainerHandles.FDS}
+    duplicates: dict[str, Any] = {name: None if fd is None else os.dup(fd) for name, fd in fds.items()}
     return AdoptContainer(
         container_id=container.id,
         bundle=str(daemon.paths.bundle(container.id)),
@@ -127,5 +193,5 @@ def _adoption(daemon: Daemon, container: ContainerRecord, live: LiveContainer) -
         log_path=container.log_path or None,
         cgroup_path=container.cgroup or None,
         pid=container.pid,
-        **{name: getattr(held, name) for name in ContainerHandles.FDS},
+        **duplicates,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -80,6 +81,21 @@ def process_state(pid: int) -> ProcessState:
         raise ProcessLookupError(f"process {pid} is gone") from None
     fields = text.rpartition(")")[2].split()
     return ProcessState(start=int(fields[19]), zombie=fields[0] in "ZX", wait_status=int(fields[49]))
+
+
+def kill_process(pid: int, start: int) -> None:
+    """SIGKILL to the process that began at `start`, unless it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if process_state(pid).start == start:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

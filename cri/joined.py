@@ -57,6 +57,11 @@ class JoinedCalls:
         result: T = task.result()
         return result
 
+    async def settle(self, wanted: Callable[[Hashable], bool]) -> None:
+        """Wait until the calls with such keys that are under way now have ended, however they end."""
+        if tasks := [task for key, (task, _) in self._running.items() if wanted(key)]:
+            await asyncio.wait(tasks)
+
     def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         del self._running[key]
         if not task.cancelled():

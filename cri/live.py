@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cri.shims import Shim
@@ -31,14 +32,33 @@ class LivePod:
 
 @dataclass(slots=True)
 class LiveContainer:
-    handles: ContainerHandles
+    """Made before its shim is asked for it, so that an exit has a place to go to: until the answer its pid is 0."""
+
+    handles: ContainerHandles = field(default_factory=lambda: ContainerHandles(pid=0))
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    pending_exit: ContainerExited | None = None  #: arrived while Start was still being answered
+    pending_exit: ContainerExited | None = None  #: arrived while Create or Start was still being answered
     stop_deadline: float | None = None  #: loop time at which the stop under way becomes a kill
     process: Process | None = None  #: the container's own, from which exec takes everything but the command
+    watched: bool = False  #: its pidfd is in the event loop
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """Where no shim tells of its end, the pidfd does."""
+        if self.handles.pidfd is not None and not self.watched:
+            asyncio.get_running_loop().add_reader(self.handles.pidfd, self._ended, ended)
+            self.watched = True
+
+    def _ended(self, ended: Callable[[], None]) -> None:
+        self._unwatch()
+        ended()
+
+    def _unwatch(self) -> None:
+        if self.watched and self.handles.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self.handles.pidfd)
+        self.watched = False
 
     def close(self) -> None:
+        self._unwatch()
         close_fds(self.handles)
         self.handles = ContainerHandles(pid=self.handles.pid)
 

@@ -7,8 +7,6 @@ do. The steps are idempotent, so it may meet an RPC that does the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cri.state.machine import ContainerState, SandboxState
@@ -50,19 +48,13 @@ class Reconciler:
         )
 
     async def finish(self) -> None:
-        """One round over everything that is unfinished. Failures were logged by the steps; they come again."""
+        """One round over all that is unfinished, at once: one that hangs must not keep the others waiting."""
         daemon = self._daemon
-        for container in daemon.containers:
-            if container.state is ContainerState.REMOVING:
-                await self._join(("remove", container.id), partial(remove_container, daemon, container))
+        work = [remove_container(daemon, r.id) for r in daemon.containers if r.state is ContainerState.REMOVING]
         for sandbox in daemon.sandboxes:
             if sandbox.state is SandboxState.REMOVING:
-                await self._join(("remove", sandbox.id), partial(remove_sandbox, daemon, sandbox))
+                work.append(remove_sandbox(daemon, sandbox.id))
             elif sandbox.state is SandboxState.STOPPING:
-                await self._join(("stop", sandbox.id), partial(stop_sandbox, daemon, sandbox))
-
-    async def _join(self, key: tuple[str, str], work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await self._daemon.joined.run(key, " ".join(key), lambda progress: work(), None)
-        except Exception as error:
-            self._daemon.log.debug("%s is not finished yet: %s", " ".join(key), error)
+                work.append(stop_sandbox(daemon, sandbox.id))
+        # Failures were logged by the steps; they come again.
+        await asyncio.gather(*work, return_exceptions=True)

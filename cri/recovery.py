@@ -10,27 +10,40 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from cri import exits
 from cri.api import runtime_pb2 as api
-from cri.host import ProcessState, process_state
+from cri.host import process_state
 from cri.live import LivePod
 from cri.shims import Shim, ShimGone
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import UNKNOWN_EXIT_CODE, ContainerRecord, SandboxRecord
-from oci.protocol.messages import ContainerExited, ContainerHandles, SandboxNamespaces, ShimState
+from oci.errors import CgroupError
+from oci.protocol.messages import ContainerHandles, SandboxNamespaces, ShimState
 from oci.protocol.messages import ContainerState as ShimContainer
 from oci.shim import records as exit_records
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
 
+#: For the shims to answer. One that hangs is waited for in the background, its pod is as it was found.
+PATIENCE_S = 15.0
+
 _ALIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 
 
 async def recover(daemon: Daemon) -> None:
-    await asyncio.gather(*(_recover_sandbox(daemon, record) for record in daemon.sandboxes))
+    tasks = [asyncio.ensure_future(_recover_sandbox(daemon, record)) for record in daemon.sandboxes]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=PATIENCE_S)
+        for task in late:
+            daemon.recovering.add(task)
+            task.add_done_callback(daemon.recovering.discard)
+        if late:
+            daemon.log.error("the shims of %d pods do not answer; the others are served meanwhile", len(late))
     for container in daemon.containers:
         if container.state is ContainerState.CREATING:
             daemon.containers.put(container.moved(Event.FAILED, reason="the daemon ended while it was being made"))
@@ -49,27 +62,35 @@ async def _recover_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
         try:
             await _reconnect(daemon, record)
         except ShimGone:
+            # It may have died after it was found.
+            daemon.forget_pod(record.id)
+            for container in daemon.containers_of(record.id):
+                daemon.forget_container(container.id)
             await _without_shim(daemon, record)
     except Exception as error:
         daemon.log.exception("sandbox %s could not be recovered", record.id)
+        await _kill_containers(daemon, record)
         _end_pod(daemon, record, f"could not be recovered: {error}")
 
 
 async def _reconnect(daemon: Daemon, record: SandboxRecord) -> None:
     shim = await Shim.connect(record.id, str(daemon.paths.sandbox(record.id)))
-    state = await shim.describe()
+    # What it tells from now on must find the containers, whatever is asked of it meanwhile.
+    held = {container.id: daemon.hold_container(container.id) for container in daemon.containers_of(record.id)}
     pod = daemon.hold_pod(record.id, shim)
+    state = await shim.describe()
     pod.namespaces = namespaces_of(state)
     known = {container.container_id: container for container in state.containers}
-    for container in daemon.containers_of(record.id):
-        there = known.get(container.id)
-        if there is None:
-            _apply_disk_exit(daemon, container)
-        else:
-            live = daemon.hold_container(container.id, await shim.handles(container.id))
-            _agree(daemon, container, there)
-            if there.exit:
-                live.exited.set()
+    for container_id, live in held.items():
+        if container_id not in known:
+            daemon.forget_container(container_id)
+            _apply_disk_exit(daemon, daemon.containers.need(container_id))
+            continue
+        live.handles = await shim.handles(container_id)
+        there = known[container_id]
+        _agree(daemon, daemon.containers.need(container_id), there)
+        if there.exit:
+            live.exited.set()
 
 
 def _agree(daemon: Daemon, record: ContainerRecord, there: ShimContainer) -> None:
@@ -86,13 +107,15 @@ async def _without_shim(daemon: Daemon, record: SandboxRecord) -> None:
     for container in daemon.containers_of(record.id):
         if container.state not in _ALIVE:
             continue
-        process = _process_of(container)
-        if process is None:
+        pidfd = _open_process(container)
+        if pidfd is None:
             _apply_disk_exit(daemon, container)
-        elif process.zombie:
-            daemon.containers.put(exits.exited(container, _zombie_exit(daemon, container, process)))
+            continue
+        daemon.hold_container(container.id, ContainerHandles(pid=container.pid, pidfd=pidfd))
+        if process_state(container.pid).zombie:
+            exits.on_unseen_exit(daemon, container.id)
         else:
-            daemon.hold_container(container.id, ContainerHandles(pid=container.pid))
+            exits.watch_alone(daemon, container.id)
             alive = True
     if record.state is not SandboxState.READY:
         return
@@ -104,43 +127,53 @@ async def _without_shim(daemon: Daemon, record: SandboxRecord) -> None:
     await exits.adopt(daemon, record, pod)
 
 
-def _process_of(record: ContainerRecord) -> ProcessState | None:
-    """The container's init, dead or alive; None when the pid is gone or another process's."""
+def _open_process(record: ContainerRecord) -> int | None:
+    """A pidfd of the container's init, a zombie perhaps; None when the pid is gone or another process's."""
     try:
-        state = process_state(record.pid)
+        pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:
         return None
-    return state if state.start == record.pid_start else None
+    try:
+        if process_state(record.pid).start == record.pid_start:
+            return pidfd
+    except ProcessLookupError:
+        pass
+    os.close(pidfd)
+    return None
 
 
-def _zombie_exit(daemon: Daemon, record: ContainerRecord, process: ProcessState) -> ContainerExited:
-    return ContainerExited(
-        container_id=record.id,
-        pid=record.pid,
-        status=process.wait_status,
-        finished_at=daemon.now(),
-        oom_kills=daemon.cgroups.open(record.cgroup).oom_kills(),
-    )
+async def _kill_containers(daemon: Daemon, record: SandboxRecord) -> None:
+    """What is going to be shown as ended must not run on, unseen and beyond anybody's reach."""
+    for container in daemon.containers_of(record.id):
+        if container.state in _ALIVE and container.cgroup:
+            try:
+                await asyncio.to_thread(daemon.cgroups.open(container.cgroup).kill, signal.SIGKILL)
+            except CgroupError as error:
+                daemon.log.error("container %s could not be killed: %s", container.id, error)
 
 
 def open_namespaces(daemon: Daemon, record: SandboxRecord) -> SandboxNamespaces:
     """The pod's namespaces, from the process of a container that is alive in them."""
-    pids = [c.pid for c in daemon.containers_of(record.id) if c.state in _ALIVE and c.id in daemon.live_containers]
+    pid = next(c.pid for c in daemon.containers_of(record.id) if c.state in _ALIVE and c.id in daemon.live_containers)
     options = record.namespaces
+    with ExitStack() as undo:
 
-    def opened(kind: str, pid: int) -> int:
-        return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        def opened(kind: str, pid: int) -> int:
+            fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, fd)
+            return fd
 
-    pid = pids[0]
-    return SandboxNamespaces(
-        net_fd=None if record.host_network else opened("net", pid),
-        ipc_fd=None if options.ipc == api.NODE else opened("ipc", pid),
-        uts_fd=None if record.host_network else opened("uts", pid),
-        user_fd=opened("user", pid) if options.userns_options.uids else None,
-        pid_fd=opened("pid", record.init_pid) if record.init_pid else None,
-        init_pidfd=os.pidfd_open(record.init_pid) if record.init_pid else None,
-        init_pid=record.init_pid or None,
-    )
+        namespaces = SandboxNamespaces(
+            net_fd=None if record.host_network else opened("net", pid),
+            ipc_fd=None if options.ipc == api.NODE else opened("ipc", pid),
+            uts_fd=None if record.host_network else opened("uts", pid),
+            user_fd=opened("user", pid) if options.userns_options.uids else None,
+            pid_fd=opened("pid", record.init_pid) if record.init_pid else None,
+            init_pidfd=os.pidfd_open(record.init_pid) if record.init_pid else None,
+            init_pid=record.init_pid or None,
+        )
+        undo.pop_all()
+    return namespaces
 
 
 def _apply_disk_exit(daemon: Daemon, record: ContainerRecord) -> None:

@@ -11,7 +11,9 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cri import exits
 from cri.errors import Unavailable
+from cri.live import LiveContainer
 from cri.shims import ShimGone
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 #: How long a killed container may take to be gone before the caller hears of it. A process in uninterruptible sleep
 #: (a dead NFS server) cannot be killed; the reconciler keeps trying.
 KILL_DEADLINE_S = 10.0
+#: How long a shim may take to send a signal; one that hangs must not protect its containers.
+SIGNAL_DEADLINE_S = 5.0
 _RESEND_INTERVAL_S = 0.05
 
 
@@ -32,7 +36,10 @@ async def stop_container(daemon: Daemon, record: ContainerRecord, grace_s: float
     if record.state is not ContainerState.RUNNING or grace_s <= 0:
         await kill_container(daemon, record)
         return
-    live = daemon.live_containers[record.id]
+    live = daemon.live_containers.get(record.id)
+    if live is None:
+        await kill_container(daemon, record)
+        return
     live.stop_deadline = min(live.stop_deadline or float("inf"), loop.time() + grace_s)
     number = signal_number(record.stop_signal)
     await _signal(daemon, record, number)
@@ -52,33 +59,78 @@ async def stop_container(daemon: Daemon, record: ContainerRecord, grace_s: float
 
 
 async def kill_container(daemon: Daemon, record: ContainerRecord) -> None:
-    """SIGKILL every process of the container and wait until its init is reaped. Nothing to do is fine."""
-    if record.state not in (ContainerState.RUNNING, ContainerState.CREATED, ContainerState.REMOVING) or not record.pid:
-        return
+    """SIGKILL every process of the container and wait until its init is reaped. Nothing to do is fine.
+
+    Raises Unavailable when it is still there after a while.
+    """
     live = daemon.live_containers.get(record.id)
-    if live is None or live.exited.is_set():
+    if live is None:
+        if record.state in (ContainerState.CREATED, ContainerState.RUNNING):
+            await _kill_unheld(daemon, record)
         return
-    await _signal(daemon, record, signal.SIGKILL, everyone=True)
+    daemon.apply_pending_exit(live)
+    if live.exited.is_set():
+        return
     try:
-        await asyncio.wait_for(live.exited.wait(), KILL_DEADLINE_S)
+        async with asyncio.timeout(KILL_DEADLINE_S):
+            await _kill_until_gone(daemon, record, live)
     except TimeoutError:
         raise Unavailable(
-            f"container {record.id}: process {record.pid} is still there {KILL_DEADLINE_S:.0f} s after SIGKILL: "
-            f"{_wchan(record.pid)}"
+            f"container {record.id}: process {live.handles.pid} is still there {KILL_DEADLINE_S:.0f} s after SIGKILL: "
+            f"{_wchan(live.handles.pid)}"
         ) from None
 
 
-async def _signal(daemon: Daemon, record: ContainerRecord, number: int, *, everyone: bool = False) -> None:
+async def abort_creation(daemon: Daemon, record: ContainerRecord) -> None:
+    """What the making of a container waits for, a dead volume perhaps, ends now; its call fails, and undoes it."""
+    await _signal(daemon, record, signal.SIGKILL, everyone=True)
+
+
+async def _kill_until_gone(daemon: Daemon, record: ContainerRecord, live: LiveContainer) -> None:
+    while not live.exited.is_set():
+        if not await _signal(daemon, record, signal.SIGKILL, everyone=True):
+            exits.on_unseen_exit(daemon, record.id)  # nobody will tell of it
+        elif live.handles.pid:
+            await live.exited.wait()
+        else:
+            # Its making was under way: that has no exit, the shim only forgets it.
+            await asyncio.sleep(_RESEND_INTERVAL_S)
+
+
+async def _kill_unheld(daemon: Daemon, record: ContainerRecord) -> None:
+    await asyncio.to_thread(daemon.cgroups.open(record.cgroup).kill, signal.SIGKILL)
+    exits.on_unseen_exit(daemon, record.id)
+
+
+async def _signal(daemon: Daemon, record: ContainerRecord, number: int, *, everyone: bool = False) -> bool:
+    """False when nobody knows such a container (any more). Where no shim can do it, it is done from here."""
+    pod = daemon.pods.get(record.sandbox_id)
+    if pod is None or pod.shim is None:
+        return await _signal_directly(daemon, record, number, everyone=everyone)
     try:
-        shim = await daemon.shim_of(record.sandbox_id)
-        await shim.kill(record.id, number, all=everyone)
-    except (ShimGone, Unavailable):
-        if not everyone:
-            raise
-        # Killing needs no shim, only the cgroup; the new shim, or the next start, will see the exit.
-        await asyncio.to_thread(daemon.cgroups.open(record.cgroup).kill, number)
-    except (ContainerNotFound, ProcessLookupError):
+        async with asyncio.timeout(SIGNAL_DEADLINE_S):
+            await pod.shim.kill(record.id, number, all=everyone)
+    except ContainerNotFound:
+        return False
+    except ProcessLookupError:
         pass  # it exited meanwhile; the exit event is on its way
+    except (ShimGone, TimeoutError):
+        return await _signal_directly(daemon, record, number, everyone=everyone)
+    return True
+
+
+async def _signal_directly(daemon: Daemon, record: ContainerRecord, number: int, *, everyone: bool) -> bool:
+    live = daemon.live_containers.get(record.id)
+    pidfd = live.handles.pidfd if live else None
+    if everyone:
+        await asyncio.to_thread(daemon.cgroups.open(record.cgroup).kill, number)
+    elif pidfd is not None:
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            pass  # a zombie's signals are sent, so it has been reaped
+    exits.watch_alone(daemon, record.id)
+    return pidfd is not None
 
 
 def signal_number(name: str) -> int:

@@ -11,17 +11,21 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cri.errors import DeadlineExceeded
+from cri.host import kill_process
 from cri.pod_files import release_pod_files
 from cri.pod_network import attachment
 from cri.shims import ShimGone
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
-from cri.stopping import kill_container
+from cri.stopping import abort_creation, kill_container
 from oci import syscalls
+from oci.cgroups import Cgroup
 from oci.errors import ContainerNotFound
 
 if TYPE_CHECKING:
@@ -29,28 +33,54 @@ if TYPE_CHECKING:
 
 Step = tuple[str, Callable[[], Awaitable[None]]]
 
+#: For one step; what hangs longer is left and tried again.
+STEP_DEADLINE_S = 60.0
+#: A shim has next to nothing to do when it ends; one that does not answer is killed.
+SHUTDOWN_DEADLINE_S = 10.0
+
 
 async def run_steps(daemon: Daemon, what: str, steps: list[Step]) -> None:
     """All steps in order; raises the first failure after the last step."""
     failure: Exception | None = None
     for name, step in steps:
         try:
-            await step()
+            async with asyncio.timeout(STEP_DEADLINE_S) as limit:
+                await step()
         except Exception as error:
-            daemon.log.warning("%s: %s failed, will be tried again: %s", what, name, error)
-            failure = failure or error
+            late = DeadlineExceeded(f"{what}: {name} took longer than {STEP_DEADLINE_S:.0f} s")
+            problem = late if limit.expired() else error
+            daemon.log.warning("%s: %s failed, will be tried again: %s", what, name, problem)
+            failure = failure or problem
     if failure:
         daemon.reconciler.wake()
         raise failure
 
 
+async def all_of(work: Iterable[Awaitable[object]]) -> None:
+    """Every one comes to its end, then the first failure is raised."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
 # --- containers ---------------------------------------------------------------------------------------------------
 
 
-async def remove_container(daemon: Daemon, record: ContainerRecord) -> None:
-    """Kill it if it runs, and take away everything it has, its record last."""
-    if record.state is not ContainerState.REMOVING:
-        record = daemon.containers.put(record.moved(Event.REMOVE))
+async def remove_container(daemon: Daemon, container_id: str, patience_s: float | None = None) -> None:
+    """Kill it if it runs, and take away everything it has, its record last. Joins a removal under way."""
+    await daemon.joined.run(
+        ("remove", container_id),
+        f"removing container {container_id}",
+        lambda progress: _remove_container(daemon, container_id),
+        patience_s,
+    )
+
+
+async def _remove_container(daemon: Daemon, container_id: str) -> None:
+    found = daemon.containers.get(container_id)
+    if found is None:
+        return
+    record = daemon.containers.put(found.moved(Event.REMOVE))
 
     async def kill() -> None:
         await kill_container(daemon, record)
@@ -67,12 +97,10 @@ async def remove_container(daemon: Daemon, record: ContainerRecord) -> None:
 
     async def cgroup() -> None:
         if record.cgroup:
-            await asyncio.to_thread(daemon.cgroups.open(record.cgroup).remove)
+            await asyncio.to_thread(_empty_and_remove, daemon.cgroups.open(record.cgroup))
 
     async def files() -> None:
-        await asyncio.to_thread(_remove_tree, daemon.paths.bundle(record.id))
-        await daemon.trash.take(daemon.paths.container(record.id))
-        _unlink(daemon.paths.exit_record(record.sandbox_id, record.id))
+        await asyncio.to_thread(_remove_files, daemon, record)
 
     await run_steps(
         daemon,
@@ -82,33 +110,81 @@ async def remove_container(daemon: Daemon, record: ContainerRecord) -> None:
     daemon.containers.drop(record.id)
 
 
+async def undo_container(daemon: Daemon, container_id: str, reason: BaseException) -> None:
+    """After a failed creation. A failure of this is no news for the caller: the reconciler goes on with it."""
+    if record := daemon.containers.get(container_id):
+        daemon.containers.put(record.moved(Event.FAILED, reason=str(reason)))
+        await asyncio.gather(remove_container(daemon, container_id), return_exceptions=True)
+
+
+def _empty_and_remove(cgroup: Cgroup) -> None:
+    """Without a shim nobody else has ended what the container's init left behind."""
+    cgroup.kill(signal.SIGKILL)
+    cgroup.remove()
+
+
+def _remove_files(daemon: Daemon, record: ContainerRecord) -> None:
+    _remove_tree(daemon.paths.bundle(record.id))
+    daemon.trash.take(daemon.paths.container(record.id))
+    _unlink(daemon.paths.exit_record(record.sandbox_id, record.id))
+
+
 # --- sandboxes ----------------------------------------------------------------------------------------------------
 
 
-async def stop_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
-    """Kill the pod's containers and give back its network and namespaces; NOT_READY at the end."""
-    if record.state is not SandboxState.REMOVING:
-        record = daemon.sandboxes.put(record.moved(Event.STOP))
+async def stop_sandbox(daemon: Daemon, sandbox_id: str, patience_s: float | None = None) -> None:
+    """Kill the pod's containers and give back its network and namespaces; NOT_READY at the end.
+
+    Joins a stop under way.
+    """
+    await daemon.joined.run(
+        ("stop", sandbox_id),
+        f"stopping sandbox {sandbox_id}",
+        lambda progress: _stop_sandbox(daemon, sandbox_id),
+        patience_s,
+    )
+
+
+async def _stop_sandbox(daemon: Daemon, sandbox_id: str) -> None:
+    found = daemon.sandboxes.get(sandbox_id)
+    if found is None or found.state is SandboxState.REMOVING:
+        return
+    record = daemon.sandboxes.put(found.moved(Event.STOP))
 
     async def containers() -> None:
-        await asyncio.gather(*(kill_container(daemon, c) for c in daemon.containers_of(record.id)))
+        await _abort_creations(daemon, record)
+        await all_of(kill_container(daemon, c) for c in daemon.containers_of(record.id))
         await daemon.nri.stopping_pod(record)
 
     await run_steps(daemon, f"sandbox {record.id}", [("killing its containers", containers), *_release(daemon, record)])
-    daemon.sandboxes.put(daemon.sandboxes.need(record.id).moved(Event.STOPPED))
+    if stopped := daemon.sandboxes.get(record.id):
+        daemon.sandboxes.put(stopped.moved(Event.STOPPED))
 
 
-async def remove_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
-    """Take away everything of the pod, its record last."""
-    if record.state is not SandboxState.REMOVING:
-        record = daemon.sandboxes.put(record.moved(Event.REMOVE))
+async def remove_sandbox(daemon: Daemon, sandbox_id: str, patience_s: float | None = None) -> None:
+    """Take away everything of the pod, its record last. Joins a removal under way."""
+    await daemon.joined.run(
+        ("remove", sandbox_id),
+        f"removing sandbox {sandbox_id}",
+        lambda progress: _remove_sandbox(daemon, sandbox_id),
+        patience_s,
+    )
+
+
+async def _remove_sandbox(daemon: Daemon, sandbox_id: str) -> None:
+    found = daemon.sandboxes.get(sandbox_id)
+    if found is None:
+        return
+    record = daemon.sandboxes.put(found.moved(Event.REMOVE))
 
     async def containers() -> None:
-        await asyncio.gather(*(remove_container(daemon, c) for c in daemon.containers_of(record.id)))
+        await daemon.joined.settle(lambda key: key == ("stop", record.id))
+        await _abort_creations(daemon, record)
+        await all_of(remove_container(daemon, c.id) for c in daemon.containers_of(record.id))
         await daemon.nri.stopping_pod(record)
 
     async def files() -> None:
-        _remove_tree(daemon.paths.sandbox(record.id))
+        await asyncio.to_thread(_remove_tree, daemon.paths.sandbox(record.id))
 
     async def cgroup() -> None:
         if record.own_cgroup:
@@ -128,6 +204,20 @@ async def remove_sandbox(daemon: Daemon, record: SandboxRecord) -> None:
     daemon.sandboxes.drop(record.id)
 
 
+async def undo_sandbox(daemon: Daemon, sandbox_id: str, reason: BaseException) -> None:
+    """After a failed creation, like `undo_container`."""
+    if record := daemon.sandboxes.get(sandbox_id):
+        daemon.sandboxes.put(record.moved(Event.FAILED, reason=str(reason)))
+        await asyncio.gather(remove_sandbox(daemon, sandbox_id), return_exceptions=True)
+
+
+async def _abort_creations(daemon: Daemon, record: SandboxRecord) -> None:
+    """No container comes to be in a pod that ends; what is being made is undone by the call that makes it."""
+    making = [c for c in daemon.containers_of(record.id) if c.state is ContainerState.CREATING]
+    await all_of(abort_creation(daemon, c) for c in making)
+    await daemon.joined.settle(lambda key: isinstance(key, tuple) and key[:2] == ("container", record.id))
+
+
 def _release(daemon: Daemon, record: SandboxRecord) -> list[Step]:
     """What a pod holds besides containers and files. The network goes first: plugins want the namespace alive."""
 
@@ -139,10 +229,17 @@ def _release(daemon: Daemon, record: SandboxRecord) -> list[Step]:
         pod = daemon.pods.get(record.id)
         if pod is not None and pod.shim is not None:
             try:
-                await pod.shim.shutdown()
+                async with asyncio.timeout(SHUTDOWN_DEADLINE_S):
+                    await pod.shim.shutdown()
             except ShimGone:
                 pass  # it died before it was asked to
+            except TimeoutError:
+                pod.shim.kill_shim()
         daemon.forget_pod(record.id)
+
+    async def init() -> None:
+        if record.init_pid:
+            kill_process(record.init_pid, record.init_start)  # the shim does it, if there is one
 
     async def namespace() -> None:
         if record.netns:
@@ -151,7 +248,13 @@ def _release(daemon: Daemon, record: SandboxRecord) -> list[Step]:
     async def shm() -> None:
         release_pod_files(daemon.paths.sandbox(record.id))
 
-    return [("its network", network), ("its shim", shim), ("its network namespace", namespace), ("its shm", shm)]
+    return [
+        ("its network", network),
+        ("its shim", shim),
+        ("its init", init),
+        ("its network namespace", namespace),
+        ("its shm", shm),
+    ]
 
 
 def unbind(path: Path) -> None:

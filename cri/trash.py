@@ -23,8 +23,8 @@ class Trash:
         for left in os.listdir(directory):
             self._executor.submit(_delete, directory / left)
 
-    async def take(self, path: Path) -> None:
-        """Gone when this returns; a path that does not exist is fine."""
+    def take(self, path: Path) -> None:
+        """Gone when this returns; a path that does not exist is fine. For a thread: a rename may wait for the disk."""
         name = self._directory / uuid.uuid4().hex
         try:
             os.rename(path, name)

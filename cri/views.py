@@ -37,7 +37,7 @@ def sandbox_item(record: SandboxRecord) -> api.PodSandbox:
 
 def sandbox_entry(record: SandboxRecord) -> bytes:
     """The list entry; b"" while nobody may see it."""
-    if record.state is SandboxState.CREATING:
+    if record.hidden:
         return b""
     return sandbox_item(record).SerializeToString()
 
@@ -80,7 +80,7 @@ def container_item(record: ContainerRecord) -> api.Container:
 
 def container_entry(record: ContainerRecord) -> bytes:
     """The list entry; b"" while nobody may see it."""
-    if record.state is ContainerState.CREATING:
+    if record.hidden:
         return b""
     return container_item(record).SerializeToString()
 

@@ -20,7 +20,7 @@ async def container_status(
     daemon: Daemon, request: api.ContainerStatusRequest, call: Call
 ) -> api.ContainerStatusResponse:
     record = daemon.containers.need(request.container_id)
-    if record.state is ContainerState.CREATING:
+    if record.hidden:
         raise NotFound("container", request.container_id)
     response = api.ContainerStatusResponse(status=view(record))
     if request.verbose:

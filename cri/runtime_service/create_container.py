@@ -6,28 +6,32 @@ container's init does the mounts and waits. A failure anywhere undoes all of it,
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 from typing import TYPE_CHECKING
 
 from cri import security, user_namespaces
 from cri.api import runtime_pb2 as api
-from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cri.host import process_state, requested_devices
 from cri.image_volumes import open_image_volumes
 from cri.joined import Progress
+from cri.live import LiveContainer
 from cri.pod_files import host_hostname, pod_files
 from cri.specgen import ContainerInputs, container_spec
 from cri.specgen.validate import check_container_config
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerID, ContainerRecord, SandboxRecord
 from cri.stopping import signal_number
-from cri.teardown import remove_container
+from cri.teardown import undo_container
 from imagesvc.mounts import Owners
 from imagesvc.service import Image
 from oci import syscalls
 from oci.errors import ContainerError
-from oci.protocol.messages import ContainerCreate, ContainerHandles
+from oci.protocol.failures import PeerFault
+from oci.protocol.messages import ContainerCreate
 from oci.spec import Spec, to_json
 from oci.users import ResolvedUser, resolve
 
@@ -45,19 +49,17 @@ async def create_container(
     key = ("container", sandbox.id, metadata.name, metadata.attempt)
     what = f"container {metadata.name} in pod {sandbox.config.metadata.namespace}/{sandbox.config.metadata.name}"
     record = await daemon.joined.run(
-        key, what, lambda progress: _run(daemon, sandbox, request.config, progress), call.time_remaining()
+        key, what, lambda progress: _run(daemon, sandbox.id, request.config, progress), call.time_remaining()
     )
     daemon.containers.put(daemon.containers.need(record.id).with_(delivered=True))
     return api.CreateContainerResponse(container_id=record.id)
 
 
-async def _run(
-    daemon: Daemon, sandbox: SandboxRecord, config: api.ContainerConfig, progress: Progress
-) -> ContainerRecord:
+async def _run(daemon: Daemon, sandbox_id: str, config: api.ContainerConfig, progress: Progress) -> ContainerRecord:
+    sandbox = daemon.sandboxes.need(sandbox_id)
     if existing := _existing(daemon, sandbox, config):
         return existing
-    if sandbox.state is not SandboxState.READY:
-        raise FailedPrecondition(f"sandbox {sandbox.id} is {sandbox.state}, not ready for containers")
+    _check_ready(daemon, sandbox_id)
     image = daemon.images.find(config.image.image)
     if image is None:
         raise NotFound("image", config.image.image)
@@ -82,11 +84,19 @@ async def _run(
         return await _make(daemon, sandbox, record, image, progress)
     except BaseException as error:
         progress.enter("undoing what was made")
-        record = daemon.containers.put(daemon.containers.need(record.id).moved(Event.FAILED, reason=str(error)))
-        await remove_container(daemon, record)
+        await undo_container(daemon, record.id, error)
+        if isinstance(error, PeerFault):
+            _check_ready(daemon, sandbox_id)  # a stop of the pod ends what is being made in it
         if isinstance(error, ContainerError):
             raise _explain(error, config) from error
         raise
+
+
+def _check_ready(daemon: Daemon, sandbox_id: str) -> None:
+    sandbox = daemon.sandboxes.get(sandbox_id)
+    if sandbox is None or sandbox.state is not SandboxState.READY or sandbox_id not in daemon.pods:
+        state = "gone" if sandbox is None else sandbox.state
+        raise FailedPrecondition(f"sandbox {sandbox_id} is {state}, it takes no containers now")
 
 
 def _existing(daemon: Daemon, sandbox: SandboxRecord, config: api.ContainerConfig) -> ContainerRecord | None:
@@ -112,16 +122,16 @@ async def _make(
     owners = user_namespaces.owners(sandbox.namespaces, daemon.pods[sandbox.id].namespaces)
     rootfs = await daemon.images.mount_rootfs(image.id, daemon.paths.container(record.id), owners=owners)
     with syscalls.closing(rootfs):
-        user = _resolve(rootfs, config, image)
+        user = await asyncio.to_thread(_resolve, rootfs, config, image)
         inputs = _inputs(daemon, sandbox, record, image, user)
         async with daemon.nri.making_container(sandbox, record, container_spec(inputs)) as (record, specification):
-            handles = await _create(daemon, record, specification, rootfs, owners, progress)
-            daemon.hold_container(record.id, handles).process = specification.process
+            live = await _create(daemon, record, specification, rootfs, owners, progress)
+            _check_ready(daemon, sandbox.id)
             return daemon.containers.put(
                 record.moved(
                     Event.MADE,
-                    pid=handles.pid,
-                    pid_start=process_state(handles.pid).start,
+                    pid=live.handles.pid,
+                    pid_start=_start_of(record.id, live.handles.pid),
                     user=(user.uid, user.gid, tuple(user.additional_gids)),
                 )
             )
@@ -134,14 +144,17 @@ async def _create(
     rootfs: int,
     owners: Owners | None,
     progress: Progress,
-) -> ContainerHandles:
+) -> LiveContainer:
     config = record.config
     _write_bundle(daemon, record, specification)
     volumes = await open_image_volumes(daemon, config, specification, owners)
     try:
         progress.enter("waiting for the shim to make the container")
         shim = await daemon.shim_of(record.sandbox_id)
-        return await shim.create(
+        _check_ready(daemon, record.sandbox_id)  # from here on a stop of the pod knows of the container
+        live = daemon.hold_container(record.id)
+        live.process = specification.process
+        live.handles = await shim.create(
             ContainerCreate(
                 container_id=record.id,
                 bundle=str(daemon.paths.bundle(record.id)),
@@ -154,9 +167,17 @@ async def _create(
                 seccomp_fd=security.filter_fd(daemon, config.linux.security_context, specification),
             )
         )
+        return live
     finally:
         for fd in volumes.values():
             os.close(fd)
+
+
+def _start_of(container_id: str, pid: int) -> int:
+    try:
+        return process_state(pid).start
+    except ProcessLookupError:
+        raise Unavailable(f"container {container_id}: its process {pid} died while it was being made") from None
 
 
 def _inputs(
@@ -244,12 +265,12 @@ def _write_bundle(daemon: Daemon, record: ContainerRecord, specification: Spec) 
 
 
 def _explain(error: ContainerError, config: api.ContainerConfig) -> Exception:
-    """A mount whose source is missing is the caller's: say which of its mounts it was."""
-    for index, mount in enumerate(config.mounts):
-        if (
-            mount.host_path
-            and mount.host_path in (error.message + error.stage)
-            and not os.path.lexists(mount.host_path)
-        ):
-            return InvalidArgument(f"config.mounts[{index}].host_path", f"{mount.host_path} does not exist")
+    """A mount whose source is missing is the caller's: say which it was. The path itself is not touched."""
+    if error.errno == errno.ENOENT:
+        named = [index for index, m in enumerate(config.mounts) if m.host_path and m.host_path in str(error)]
+        if named:
+            index = max(named, key=lambda i: len(config.mounts[i].host_path))
+            return InvalidArgument(
+                f"config.mounts[{index}].host_path", f"{config.mounts[index].host_path} does not exist"
+            )
     return error

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.filters import matches_labels
-from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from cri.views import container_state
 
@@ -35,12 +34,14 @@ def select_containers(
     daemon: Daemon, container_id: str, sandbox_id: str, labels: Mapping[str, str]
 ) -> list[ContainerRecord]:
     """By id (or its beginning), by sandbox, by labels; the statistics RPCs filter by the same three."""
+    sandbox = daemon.sandboxes.find(sandbox_id) if sandbox_id else None
     if container_id:
         found = daemon.containers.find(container_id)
         records = [found] if found else []
+    elif sandbox_id:
+        records = daemon.containers_of(sandbox.id) if sandbox else []
     else:
         records = list(daemon.containers)
     if sandbox_id:
-        sandbox = daemon.sandboxes.find(sandbox_id)
         records = [r for r in records if sandbox and r.sandbox_id == sandbox.id]
-    return [r for r in records if r.state is not ContainerState.CREATING and matches_labels(r.config.labels, labels)]
+    return [r for r in records if not r.hidden and matches_labels(r.config.labels, labels)]

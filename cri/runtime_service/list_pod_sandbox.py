@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.filters import matches_labels
-from cri.state.machine import SandboxState
 from cri.state.records import SandboxRecord
 from cri.views import sandbox_state
 
@@ -31,8 +30,4 @@ def filter_sandboxes(daemon: Daemon, wanted: api.PodSandboxFilter) -> list[Sandb
         records = list(daemon.sandboxes)
     if wanted.HasField("state"):
         records = [r for r in records if sandbox_state(r) == wanted.state.state]
-    return [
-        r
-        for r in records
-        if r.state is not SandboxState.CREATING and matches_labels(r.config.labels, wanted.label_selector)
-    ]
+    return [r for r in records if not r.hidden and matches_labels(r.config.labels, wanted.label_selector)]

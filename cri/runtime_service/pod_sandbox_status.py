@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.errors import NotFound
-from cri.state.machine import ContainerState, SandboxState
 from cri.state.records import SandboxRecord
 from cri.views import container_status, sandbox_status
 
@@ -20,13 +19,11 @@ async def pod_sandbox_status(
     daemon: Daemon, request: api.PodSandboxStatusRequest, call: Call
 ) -> api.PodSandboxStatusResponse:
     record = daemon.sandboxes.need(request.pod_sandbox_id)
-    if record.state is SandboxState.CREATING:
+    if record.hidden:
         raise NotFound("sandbox", request.pod_sandbox_id)
     response = api.PodSandboxStatusResponse(
         status=sandbox_status(record),
-        containers_statuses=[
-            container_status(c) for c in daemon.containers_of(record.id) if c.state is not ContainerState.CREATING
-        ],
+        containers_statuses=[container_status(c) for c in daemon.containers_of(record.id) if not c.hidden],
         timestamp=daemon.events.now(),
     )
     if request.verbose:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from cri import user_namespaces
 from cri.api import runtime_pb2 as api
-from cri.errors import AlreadyExists, InvalidArgument
+from cri.errors import AlreadyExists, InvalidArgument, Unavailable
+from cri.host import process_state
 from cri.joined import Progress
 from cri.paths import NETNS_DIRECTORY
 from cri.pod_files import host_hostname, write_hosts, write_pod_files
 from cri.pod_network import attachment, bandwidth
 from cri.specgen.validate import check_sandbox_config
 from cri.state.machine import Event, SandboxState
-from cri.state.records import SandboxID, SandboxRecord
-from cri.teardown import remove_sandbox
+from cri.state.records import SandboxID, SandboxRecord, metadata_key
+from cri.teardown import undo_sandbox
 from oci.protocol.messages import SandboxSetup
 
 if TYPE_CHECKING:
@@ -39,15 +40,11 @@ async def run_pod_sandbox(daemon: Daemon, request: api.RunPodSandboxRequest, cal
             "this host has no user namespaces with idmapped mounts; the daemon's log says why",
         )
     metadata = request.config.metadata
-    key = sandbox_key(metadata)
+    key = ("sandbox", *metadata_key(metadata))
     what = f"pod sandbox {metadata.namespace}/{metadata.name}"
     record = await daemon.joined.run(key, what, lambda progress: _run(daemon, request, progress), call.time_remaining())
     daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(delivered=True))
     return api.RunPodSandboxResponse(pod_sandbox_id=record.id)
-
-
-def sandbox_key(metadata: api.PodSandboxMetadata) -> tuple[str, ...]:
-    return "sandbox", metadata.namespace, metadata.name, metadata.uid, str(metadata.attempt)
 
 
 async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Progress) -> SandboxRecord:
@@ -74,16 +71,14 @@ async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Prog
         return await _make(daemon, record, progress)
     except BaseException as error:
         progress.enter("undoing what was made")
-        record = daemon.sandboxes.put(daemon.sandboxes.need(record.id).moved(Event.FAILED, reason=str(error)))
-        await remove_sandbox(daemon, record)
+        await undo_sandbox(daemon, record.id, error)
         raise
 
 
 def _existing(daemon: Daemon, config: api.PodSandboxConfig) -> SandboxRecord | None:
     """A sandbox of this very name. It is the answer when its caller never heard of it, else an error."""
-    key = sandbox_key(config.metadata)
-    for record in daemon.sandboxes:
-        if record.state is SandboxState.REMOVING or sandbox_key(record.config.metadata) != key:
+    for record in daemon.sandboxes.grouped(metadata_key(config.metadata)):
+        if record.state is SandboxState.REMOVING:
             continue
         same = record.config_bytes == config.SerializeToString(deterministic=True)
         if record.state is SandboxState.READY and same and not record.delivered:
@@ -126,7 +121,8 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
             gid_mappings=(users,) if users else (),
         )
     )
-    record = daemon.sandboxes.put(record.with_(init_pid=pod.namespaces.init_pid or 0))
+    if init_pid := pod.namespaces.init_pid:
+        record = daemon.sandboxes.put(record.with_(init_pid=init_pid, init_start=process_state(init_pid).start))
     addresses: tuple[str, ...] = ()
     if not record.host_network:
         progress.enter("waiting for the network plugins")
@@ -134,4 +130,6 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
         addresses = result.ips
         write_hosts(directory, hostname, addresses)
     async with daemon.nri.making_pod(record.with_(ips=addresses)):
+        if not shim.is_alive:  # from READY on a dead one is replaced
+            raise Unavailable(f"sandbox {record.id}: its shim {shim.pid} died while the pod was being made")
         return daemon.sandboxes.put(record.moved(Event.MADE, ips=addresses))

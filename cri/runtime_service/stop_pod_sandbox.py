@@ -18,10 +18,5 @@ async def stop_pod_sandbox(
 ) -> api.StopPodSandboxResponse:
     record = daemon.sandboxes.find(request.pod_sandbox_id)
     if record is not None and record.state in (SandboxState.READY, SandboxState.STOPPING):
-        await daemon.joined.run(
-            ("stop", record.id),
-            f"stopping sandbox {record.id}",
-            lambda progress: stop_sandbox(daemon, record),
-            call.time_remaining(),
-        )
+        await stop_sandbox(daemon, record.id, call.time_remaining())
     return api.StopPodSandboxResponse()

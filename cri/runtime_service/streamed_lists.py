@@ -15,7 +15,6 @@ from cri.runtime_service.list_containers import filter_containers
 from cri.runtime_service.list_pod_sandbox import filter_sandboxes
 from cri.runtime_service.list_pod_sandbox_metrics import list_pod_sandbox_metrics
 from cri.runtime_service.list_pod_sandbox_stats import list_pod_sandbox_stats
-from cri.state.machine import ContainerState, SandboxState
 from cri.views import container_item, sandbox_item
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ async def stream_pod_sandboxes(
     daemon: Daemon, request: api.StreamPodSandboxesRequest, call: Call
 ) -> AsyncIterator[api.StreamPodSandboxesResponse]:
     chosen = filter_sandboxes(daemon, request.filter)
-    records = [r for r in (daemon.sandboxes if chosen is None else chosen) if r.state is not SandboxState.CREATING]
+    records = [r for r in (daemon.sandboxes if chosen is None else chosen) if not r.hidden]
     for part in _parts(records):
         yield api.StreamPodSandboxesResponse(pod_sandboxes=[sandbox_item(record) for record in part])
 
@@ -40,7 +39,7 @@ async def stream_containers(
     daemon: Daemon, request: api.StreamContainersRequest, call: Call
 ) -> AsyncIterator[api.StreamContainersResponse]:
     chosen = filter_containers(daemon, request.filter)
-    records = [r for r in (daemon.containers if chosen is None else chosen) if r.state is not ContainerState.CREATING]
+    records = [r for r in (daemon.containers if chosen is None else chosen) if not r.hidden]
     for part in _parts(records):
         yield api.StreamContainersResponse(containers=[container_item(record) for record in part])
 

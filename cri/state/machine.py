@@ -9,7 +9,7 @@
         │ MADE               │                              │ MADE              │
         ▼                    │                              ▼                   │
       READY                  │                           CREATED ──DIED──┐      │
-        │ STOP               │                              │ STARTED    │      │
+        │ STOP, DIED         │                              │ STARTED    │      │
         ▼                    │                              ▼            ▼      │
      STOPPING                │                           RUNNING ──DIED─► EXITED│
         │ STOPPED            │                              │               │   │
@@ -60,18 +60,18 @@ _S, _C, _E = SandboxState, ContainerState, Event
 
 SANDBOX_TRANSITIONS: dict[SandboxState, dict[Event, SandboxState]] = {
     _S.CREATING: {_E.MADE: _S.READY, _E.FAILED: _S.REMOVING, _E.REMOVE: _S.REMOVING},
-    _S.READY: {_E.STOP: _S.STOPPING, _E.REMOVE: _S.REMOVING, _E.DIED: _S.NOT_READY},
-    _S.STOPPING: {_E.STOP: _S.STOPPING, _E.STOPPED: _S.NOT_READY, _E.REMOVE: _S.REMOVING, _E.DIED: _S.NOT_READY},
+    _S.READY: {_E.STOP: _S.STOPPING, _E.REMOVE: _S.REMOVING, _E.DIED: _S.STOPPING},
+    _S.STOPPING: {_E.STOP: _S.STOPPING, _E.STOPPED: _S.NOT_READY, _E.REMOVE: _S.REMOVING, _E.DIED: _S.STOPPING},
     _S.NOT_READY: {_E.STOP: _S.STOPPING, _E.REMOVE: _S.REMOVING, _E.DIED: _S.NOT_READY},
-    _S.REMOVING: {_E.REMOVE: _S.REMOVING, _E.STOP: _S.REMOVING, _E.STOPPED: _S.REMOVING, _E.DIED: _S.REMOVING},
+    _S.REMOVING: dict.fromkeys((_E.FAILED, _E.REMOVE, _E.STOP, _E.STOPPED, _E.DIED), _S.REMOVING),
 }
 
 CONTAINER_TRANSITIONS: dict[ContainerState, dict[Event, ContainerState]] = {
     _C.CREATING: {_E.MADE: _C.CREATED, _E.FAILED: _C.REMOVING, _E.REMOVE: _C.REMOVING},
-    _C.CREATED: {_E.STARTED: _C.RUNNING, _E.DIED: _C.EXITED, _E.REMOVE: _C.REMOVING},
+    _C.CREATED: {_E.STARTED: _C.RUNNING, _E.DIED: _C.EXITED, _E.FAILED: _C.REMOVING, _E.REMOVE: _C.REMOVING},
     _C.RUNNING: {_E.DIED: _C.EXITED, _E.REMOVE: _C.REMOVING},
     _C.EXITED: {_E.REMOVE: _C.REMOVING, _E.DIED: _C.EXITED},
-    _C.REMOVING: {_E.REMOVE: _C.REMOVING, _E.DIED: _C.REMOVING},
+    _C.REMOVING: dict.fromkeys((_E.FAILED, _E.REMOVE, _E.DIED), _C.REMOVING),
 }
 
 

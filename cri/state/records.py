@@ -42,6 +42,7 @@ class SandboxRecord:
     ips: tuple[str, ...] = ()
     shim_pid: int = 0
     init_pid: int = 0  #: the reaping init of a shared PID namespace, 0 without one
+    init_start: int = 0  #: field 22 of its /proc/PID/stat
     delivered: bool = False  #: some client has been told the id
     reason: str = ""  #: why it is not ready, when nobody asked for that
 
@@ -49,6 +50,11 @@ class SandboxRecord:
     def config(self) -> api.PodSandboxConfig:
         """The parsed configuration; to be read, never to be changed."""
         return api.PodSandboxConfig.FromString(self.config_bytes)
+
+    @property
+    def hidden(self) -> bool:
+        """Not made yet, or never to be: what nobody was told of goes without having been seen."""
+        return self.state is SandboxState.CREATING or (self.state is SandboxState.REMOVING and not self.delivered)
 
     @property
     def namespaces(self) -> api.NamespaceOption:
@@ -105,6 +111,11 @@ class ContainerRecord:
         return self.config.linux.resources
 
     @property
+    def hidden(self) -> bool:
+        """Not made yet, or never to be. A failed creation must not look like a container that ended well."""
+        return self.state is ContainerState.CREATING or (self.state is ContainerState.REMOVING and not self.delivered)
+
+    @property
     def name(self) -> str:
         return self.config.metadata.name
 
@@ -116,6 +127,15 @@ class ContainerRecord:
 
     def with_(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
+
+
+def sandbox_key(record: SandboxRecord) -> tuple[str, ...]:
+    return metadata_key(record.config.metadata)
+
+
+def metadata_key(metadata: api.PodSandboxMetadata) -> tuple[str, ...]:
+    """What makes a pod sandbox the one that was asked for."""
+    return metadata.namespace, metadata.name, metadata.uid, str(metadata.attempt)
 
 
 _COLUMNS = ("id", "sandbox_id", "state", "config_bytes")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 from cri.errors import InvalidArgument, NotFound
@@ -48,13 +48,19 @@ class Table(Generic[T]):
         to_row: Callable[[T], Row],
         from_row: Callable[[Row], T],
         list_entry: Callable[[T], bytes],
+        group: Callable[[T], Hashable],
     ) -> None:
-        """`list_entry` serializes a record as its list RPC shows it; b"" keeps it out of lists."""
+        """`list_entry` serializes a record as its list RPC shows it; b"" keeps it out of lists.
+
+        `group` is what records are looked up by besides their ids (`grouped`); it never changes.
+        """
         self._database = database
         self._name = name
         self._kind = kind
         self._to_row = to_row
         self._list_entry = list_entry
+        self._group = group
+        self._groups: dict[Hashable, dict[str, T]] = {}
         self._records: dict[str, T] = {}
         self._ids: list[str] = []
         self._entries: dict[str, bytes] = {}
@@ -73,6 +79,10 @@ class Table(Generic[T]):
     def get(self, record_id: str) -> T | None:
         """By the whole id."""
         return self._records.get(record_id)
+
+    def grouped(self, group: Hashable) -> list[T]:
+        """Those of one group, in the order in which they were made."""
+        return list(self._groups.get(group, {}).values())
 
     def find(self, prefix: str) -> T | None:
         """By the id or a unique beginning of it; None when there is none. Raises InvalidArgument when ambiguous."""
@@ -108,6 +118,10 @@ class Table(Generic[T]):
             del self._ids[bisect_left(self._ids, record_id)]
             self._entries.pop(record_id, None)
             self._joined = None
+            members = self._groups[self._group(before)]
+            del members[record_id]
+            if not members:
+                del self._groups[self._group(before)]
             for observer in self.observers:
                 observer(before, None)
 
@@ -123,6 +137,7 @@ class Table(Generic[T]):
         if record.id not in self._records:
             insort(self._ids, record.id)
         self._records[record.id] = record
+        self._groups.setdefault(self._group(record), {})[record.id] = record
         entry = self._list_entry(record)
         self._entries[record.id] = b"\x0a" + _varint(len(entry)) + entry if entry else b""
         self._joined = None

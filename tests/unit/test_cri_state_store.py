@@ -35,6 +35,7 @@ def open_table(path: Path) -> Table[SandboxRecord]:
         to_row=records.to_row,
         from_row=records.sandbox_from_row,
         list_entry=views.sandbox_entry,
+        group=records.sandbox_key,
     )
 
 
