@@ -16,17 +16,17 @@ import json
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from oci.errors import ContainerExists, ContainerNotFound, StateError
+from oci.values import as_dict, fresh, frozen
 
 _ID: Final = re.compile(r"[a-zA-Z0-9_+-][a-zA-Z0-9_+.-]*")
 _LONGEST_ID: Final = 1024
 START_SOCKET: Final = "start.sock"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContainerState:
     """`created` in RFC 3339; `process_start` is field 22 of /proc/PID/stat."""
 
@@ -38,7 +38,7 @@ class ContainerState:
     created: str
     cgroup_path: str | None
     cgroup_manager: str
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = fresh(default_factory=dict)
 
 
 class StateDirectory:
@@ -63,7 +63,10 @@ class StateDirectory:
     def write(self, state: ContainerState, config: bytes) -> None:
         directory = self.path(state.container_id)
         _replace(f"{directory}/config.json", config)
-        _replace(f"{directory}/state.json", json.dumps(asdict(state)).encode())
+        _replace(
+            f"{directory}/state.json",
+            json.dumps(as_dict(state)).encode(),
+        )
 
     def load(self, container_id: str) -> ContainerState:
         try:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from oci.errors import SpecError
 from oci.spec import DeviceRule
+from oci.values import frozen, replace
 
 # linux/bpf.h, BPF_DEVCG_ACC_*
 _MKNOD: Final = 1
@@ -43,7 +43,7 @@ DEFAULT_RULES: Final = (
 DENY_ALL: Final = DeviceRule(allow=False, type="a", access="rwm")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rule:
     """A rule as numbers; `type` 0 and numbers None mean any."""
 
@@ -122,7 +122,13 @@ def _parse(rule: DeviceRule) -> _Rule:
         access |= _BITS[letter]
     if access == 0:
         raise SpecError("linux.resources.devices.access", "is empty")
-    return _Rule(rule.allow, _TYPES.get(kind, 0), _number(rule.major), _number(rule.minor), access)
+    return _Rule(
+        allow=rule.allow,
+        type=_TYPES.get(kind, 0),
+        major=_number(rule.major),
+        minor=_number(rule.minor),
+        access=access,
+    )
 
 
 def _number(value: int | None) -> int | None:

@@ -7,10 +7,10 @@ hierarchy, so mountinfo is the only source asked (proc_pid_mountinfo(5), cgroups
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from oci.errors import CgroupError
+from oci.values import frozen
 
 # Options of a v1 mount that are neither a controller nor the hierarchy's name.
 _NOT_CONTROLLERS: Final = frozenset(
@@ -19,7 +19,7 @@ _NOT_CONTROLLERS: Final = frozenset(
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hierarchy:
     """One v1 hierarchy. `controllers` may be empty for a named one (name=systemd)."""
 
@@ -28,7 +28,7 @@ class Hierarchy:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Layout:
     """`v1` in mount order; `v2` is the mount point of the unified hierarchy."""
 

@@ -6,15 +6,15 @@ Also owns `Setting`, the value that the planners of both versions produce and th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from oci.errors import SpecError
+from oci.values import frozen
 
 UNLIMITED: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Setting:
     """Write `value` to `file`. `choices` are (file, value) pairs, of which the first file that exists is used.
 
@@ -27,7 +27,7 @@ class Setting:
 
 
 def setting(controller: str, file: str, value: object, *, optional: bool = False) -> Setting:
-    return Setting(controller, ((file, str(value)),), optional)
+    return Setting(controller=controller, choices=((file, str(value)),), optional=optional)
 
 
 def is_set(limit: int | None) -> bool:

@@ -10,14 +10,14 @@ Device rules are in `oci.cgroups.devices`. The order traps, each with a test:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from oci.cgroups.limits import UNLIMITED, Setting, check_swap, is_set, setting
 from oci.errors import SpecError
 from oci.spec import BlockIOResources, CpuResources, MemoryResources, Resources
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Current:
     """What is set now; the defaults are those of a new cgroup."""
 
@@ -144,7 +144,7 @@ def _block_io(block: BlockIOResources) -> Iterator[Setting]:
 
 def _either(name: str, value: object) -> Setting:
     """Under the CFQ scheduler's name, or under that of BFQ, its successor."""
-    return Setting("blkio", ((f"blkio.{name}", str(value)), (f"blkio.bfq.{name}", str(value))))
+    return Setting(controller="blkio", choices=((f"blkio.{name}", str(value)), (f"blkio.bfq.{name}", str(value))))
 
 
 def rdma(resources: Resources) -> Iterator[Setting]:

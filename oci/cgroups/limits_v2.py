@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from oci.cgroups.limits import (
@@ -24,11 +23,12 @@ from oci.cgroups.limits import (
 from oci.cgroups.limits_v1 import rdma
 from oci.errors import SpecError
 from oci.spec import BlockIOResources, CpuResources, MemoryResources, Resources
+from oci.values import frozen
 
 _UNIFIED_KEY: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_]+)+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Current:
     """What is set now; the defaults are those of a new cgroup."""
 
@@ -110,14 +110,15 @@ def _block_io(block: BlockIOResources) -> Iterator[Setting]:
         raise _only_v1("blockIO.leafWeight")
     if block.weight is not None and block.weight:
         bfq, weight = ("io.bfq.weight", str(block.weight)), ("io.weight", str(block_weight_to_io(block.weight)))
-        yield Setting("io", (bfq, weight))
+        yield Setting(controller="io", choices=(bfq, weight))
     for device in block.weight_device:
         if device.leaf_weight is not None:
             raise _only_v1("blockIO.weightDevice.leafWeight")
         if device.weight is not None:
             number = f"{device.major}:{device.minor}"
             bfq = ("io.bfq.weight", f"{number} {device.weight}")
-            yield Setting("io", (bfq, ("io.weight", f"{number} {block_weight_to_io(device.weight)}")))
+            weight = ("io.weight", f"{number} {block_weight_to_io(device.weight)}")
+            yield Setting(controller="io", choices=(bfq, weight))
     for key, throttles in (
         ("rbps", block.throttle_read_bps_device),
         ("wbps", block.throttle_write_bps_device),

@@ -6,10 +6,11 @@ A part whose controller is not there is None. Times in nanoseconds, sizes in byt
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stall:
     """One line of a pressure file: averages in percent, and the total since the cgroup was made."""
 
@@ -19,13 +20,13 @@ class Stall:
     total_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pressure:
     some: Stall
     full: Stall
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CpuStats:
     usage_ns: int
     user_ns: int
@@ -36,7 +37,7 @@ class CpuStats:
     pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MemoryStats:
     """`working_set` is usage without inactive file pages; `rss` is anonymous memory; `limit` is of memory alone."""
 
@@ -52,7 +53,7 @@ class MemoryStats:
     pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MemoryDetails:
     """What only monitoring asks for: the kernel's own share, mapped file pages, the peak, refusals at the limit."""
 
@@ -62,13 +63,13 @@ class MemoryDetails:
     limit_failures: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PidsStats:
     current: int
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DeviceIo:
     major: int
     minor: int
@@ -78,13 +79,13 @@ class DeviceIo:
     write_operations: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IoStats:
     devices: tuple[DeviceIo, ...]
     pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CgroupStats:
     """`timestamp_ns` is the time since the epoch at which reading began."""
 

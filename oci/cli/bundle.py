@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oci.cli.options import Option, Parsed, UsageError, switch, value
@@ -17,6 +16,7 @@ from oci.engine import Created, CreateRequest, Engine
 from oci.errors import SpecError
 from oci.spec import Process, Spec
 from oci.state import START_SOCKET, ContainerState, StateDirectory, process_start
+from oci.values import record, replace
 
 if TYPE_CHECKING:
     from oci.cgroups import Cgroup
@@ -35,7 +35,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
 )
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Made:
     """A container that waits to be started by us, or by whoever connects to its socket."""
 

@@ -7,12 +7,12 @@ status`; only the called one is imported.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
 
 from oci.cli.options import Parsed, UsageError, describe, parse, switch, value
 from oci.errors import OciError
+from oci.values import frozen
 
 _VERBS: Final = {
     "create": "make a container from a bundle; its process waits to be started",
@@ -42,7 +42,7 @@ _OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settings:
     """The global options."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oci.cli.bundle import open_cgroup, parse_config, send_console, write_pid
@@ -15,6 +14,7 @@ from oci.engine import Engine, ExecRequest
 from oci.errors import SpecError, StateError
 from oci.spec import Capabilities, Process, Spec, User
 from oci.state import ContainerState, StateDirectory
+from oci.values import replace
 
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings

@@ -9,14 +9,15 @@ argparse alone takes longer to import than most of our verbs run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from oci.values import fresh, frozen, record
 
 
 class UsageError(Exception):
     """The command line is wrong: its writer's fault."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Option:
     """`names` without dashes, the long one first; `metavar` is empty for a switch."""
 
@@ -25,10 +26,10 @@ class Option:
     metavar: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Parsed:
-    values: dict[str, list[str]] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
+    values: dict[str, list[str]] = fresh(default_factory=dict)
+    words: list[str] = fresh(default_factory=list)
 
     def text(self, name: str, default: str = "") -> str:
         given = self.values.get(name)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from oci import syscalls as sc
 from oci.engine.requests import CgroupHandle
 from oci.errors import ContainerError
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CgroupEntry:
     """`into` is for CLONE_INTO_CGROUP, `tasks` for the child to write itself into; with neither and a cgroup the child
     has to be moved (`awaits`)."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 
 from oci.engine.host import CgroupMount, cgroup_hierarchies, open_private_proc, read_cgroup_mounts, read_host
 from oci.engine.userns import IdmapNamespaces
 from oci.plan.host import Host
 from oci.spec import Spec
+from oci.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Equipment:
     host: Host
     proc: int

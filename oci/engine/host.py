@@ -6,11 +6,11 @@ import errno
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from oci import mounts
 from oci import syscalls as sc
 from oci.plan.host import CgroupHierarchy, Host
+from oci.values import frozen
 
 _LOCKED_DOWN = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
 
@@ -34,7 +34,7 @@ def open_private_proc() -> int:
     return fd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CgroupMount:
     """`selector` is what picks the hierarchy when it is mounted ("cpu,cpuacct", "name=systemd"); empty for v2."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from oci.handshake.duties import Duties
 from oci.spec import Process, Spec
+from oci.values import fresh, frozen, record
 
 
 class CgroupHandle(Protocol):
@@ -36,7 +36,7 @@ class Attach(Enum):
     CALLER = "caller"  # the caller does, between create and start, and vouches for it by calling start
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stdio:
     """Descriptors that become the process's 0, 1 and 2. The caller keeps and closes its own copies."""
 
@@ -45,7 +45,7 @@ class Stdio:
     stderr: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CreateRequest:
     """`rootfs_fd` and `mount_fds` (index into spec.mounts -> descriptor) are detached mounts, used up by the container.
 
@@ -59,7 +59,7 @@ class CreateRequest:
     spec: Spec
     bundle: str
     rootfs_fd: int | None = None
-    mount_fds: Mapping[int, int] = field(default_factory=dict)
+    mount_fds: Mapping[int, int] = fresh(default_factory=dict)
     stdio: Stdio | None = None
     cgroup: CgroupHandle | None = None
     attach: Attach = Attach.WAIT
@@ -69,7 +69,7 @@ class CreateRequest:
     listener_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecRequest:
     """`pid` and `pidfd` name the container's init; `spec` is the container's. `container_id` and `bundle` matter only
     to a seccomp agent."""
@@ -86,7 +86,7 @@ class ExecRequest:
     bundle: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Created:
     """A container whose init waits to be started. `start` uses up `channel`; the other descriptors are the caller's."""
 
@@ -98,10 +98,10 @@ class Created:
     attach_pidfd: int | None = None
     attach_pid: int | None = None
     warnings: tuple[str, ...] = ()
-    duties: Duties = field(default_factory=Duties)
+    duties: Duties = fresh(default_factory=Duties)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Running:
     """An exec'ed process; the descriptors are the caller's. The process is the caller's child to reap."""
 

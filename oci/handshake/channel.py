@@ -19,11 +19,11 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from oci.errors import ContainerError
+from oci.values import frozen
 
 _LIMIT: Final = 8192
 _FAILURE: Final = struct.Struct("!iH")
@@ -44,19 +44,20 @@ class Kind(Enum):
     EXECUTED = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Message:
     kind: Kind
     payload: bytes = b""
     fd: int | None = None
 
 
-@dataclass(slots=True)
 class ChildChannel:
     """The child's end; blocking."""
 
-    socket: socket.socket
-    _scratch: bytearray = field(default_factory=bytearray)
+    __slots__ = ("socket",)
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
 
     def tell(self, kind: Kind, payload: bytes = b"", fd: int | None = None) -> None:
         _send(self.socket, kind, payload, fd)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from oci.values import record
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Duties:
     """Each takes the child's pid. `adopt` is for a sibling that took the child's place; `send_listener` also gets the
     seccomp listener."""

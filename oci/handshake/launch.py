@@ -14,7 +14,6 @@ import os
 import socket
 import struct
 import time
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -22,6 +21,7 @@ from oci import syscalls as sc
 from oci.errors import ContainerError
 from oci.handshake.channel import Kind, Message, answer, failure, receive
 from oci.handshake.duties import Duties
+from oci.values import fresh, record
 
 _LISTENER_PATIENCE: Final = 5.0
 _PF_FORKNOEXEC: Final = 0x40
@@ -34,12 +34,12 @@ class Phase(Enum):
     EXECUTED = "executed"
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Launch:
     pid: int
     pidfd: int
     channel: socket.socket
-    duties: Duties = field(default_factory=Duties)
+    duties: Duties = fresh(default_factory=Duties)
     phase: Phase = Phase.SETTING_UP
     console_fd: int | None = None
     warnings: tuple[str, ...] = ()

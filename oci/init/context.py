@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from oci.engine.requests import Stdio
 from oci.handshake.channel import ChildChannel
 from oci.plan import operations as op
 from oci.spec import Hooks, IdMapping
+from oci.values import fresh, record
 
 Mappings = tuple[tuple[IdMapping, ...], tuple[IdMapping, ...]]
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Context:
     """`proc` is a private procfs of the parent's pid namespace, the only way to write below /proc. `root` is the root
     filesystem once it is attached, `old_root` the runtime's root until the pivot.
@@ -27,14 +27,14 @@ class Context:
     args: tuple[str, ...]
     env: list[str]
     rootfs: int | None = None
-    mounts: Mapping[int, int] = field(default_factory=dict)
-    namespaces: Mapping[str, int] = field(default_factory=dict)
-    idmaps: Mapping[Mappings, int] = field(default_factory=dict)
+    mounts: Mapping[int, int] = fresh(default_factory=dict)
+    namespaces: Mapping[str, int] = fresh(default_factory=dict)
+    idmaps: Mapping[Mappings, int] = fresh(default_factory=dict)
     cgroup: Sequence[int] = ()
-    sources: dict[op.Operation, int] = field(default_factory=dict)
+    sources: dict[op.Operation, int] = fresh(default_factory=dict)
     stdio: Stdio | None = None
     seccomp: bytes | None = None
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks = fresh(default_factory=Hooks)
     state: bytes = b"{}"
     container_pidfd: int | None = None
     join_mask: int = 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CgroupHierarchy:
     """One mounted hierarchy. `name` is its directory below /sys/fs/cgroup, like "cpu,cpuacct"; `controllers` the mount
     options that select it ("cpu,cpuacct", "name=systemd"), empty for v2; `directory` the container's cgroup in it."""
@@ -16,7 +16,7 @@ class CgroupHierarchy:
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Host:
     """`lsm` names the active security modules that take labels; `cgroups` is only there for configs that mount them."""
 
@@ -26,7 +26,7 @@ class Host:
     machine: str = "x86_64"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Supplied:
     """What the caller brings along.
 

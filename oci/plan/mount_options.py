@@ -6,10 +6,10 @@ Every option of the MUST and SHOULD lists is known; what is not known is data fo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from oci import syscalls as sc
+from oci.values import fresh, frozen, record
 
 _ATIME: Final = sc.MOUNT_ATTR__ATIME
 
@@ -55,7 +55,7 @@ _WITHOUT_EFFECT: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MountOptions:
     """`propagation` holds (MS_ flag, recursive) in the order given; `data` goes to the file system as it is."""
 
@@ -78,7 +78,7 @@ class MountOptions:
         return bool(self.set & sc.MOUNT_ATTR_RDONLY)
 
 
-@dataclass(slots=True)
+@record
 class _Masks:
     set: int = 0
     clear: int = 0
@@ -89,14 +89,14 @@ class _Masks:
         self.clear = self.clear & ~turn_on | turn_off
 
 
-@dataclass(slots=True)
+@record
 class _Reading:
-    top: _Masks = field(default_factory=_Masks)
-    tree: _Masks = field(default_factory=_Masks)
-    propagation: list[tuple[int, bool]] = field(default_factory=list)
-    words: set[str] = field(default_factory=set)
-    superblock: list[str] = field(default_factory=list)
-    data: list[str] = field(default_factory=list)
+    top: _Masks = fresh(default_factory=_Masks)
+    tree: _Masks = fresh(default_factory=_Masks)
+    propagation: list[tuple[int, bool]] = fresh(default_factory=list)
+    words: set[str] = fresh(default_factory=set)
+    superblock: list[str] = fresh(default_factory=list)
+    data: list[str] = fresh(default_factory=list)
 
 
 def parse_options(options: Iterable[str]) -> MountOptions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from oci import syscalls as sc
@@ -14,6 +13,7 @@ from oci.plan.host import CgroupHierarchy, Host, Supplied
 from oci.plan.mount_options import PROPAGATION, MountOptions, parse_options
 from oci.plan.namespaces import NamespacePlan
 from oci.spec import Mount, Spec
+from oci.values import replace
 
 # A mount over other parts of /proc could fake the files that privileged programs read or write there.
 _ALLOWED_BELOW_PROC: Final = frozenset(

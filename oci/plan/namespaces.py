@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from oci import syscalls as sc
 from oci.errors import SpecError
 from oci.plan import operations as op
 from oci.spec import Linux, Spec
+from oci.values import frozen
 
 CLONE_FLAGS: Final = {
     "user": sc.CLONE_NEWUSER,
@@ -27,7 +27,7 @@ _MADE_BY_CHILD: Final = frozenset(("cgroup", "time"))
 _CLOCKS: Final = {"monotonic": "monotonic", "boottime": "boottime"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NamespacePlan:
     new: frozenset[str]
     joined: tuple[tuple[str, str], ...]

@@ -5,18 +5,18 @@ A plan is a tuple of these. `describe()` is what `--dry-run` prints and what an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from oci.plan.mount_options import MountOptions
 from oci.spec import Device, IdMapping, Process
+from oci.values import frozen
 
 
 class Operation(Protocol):
     def describe(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JoinNamespace:
     kind: str
     path: str
@@ -25,7 +25,7 @@ class JoinNamespace:
         return f"join {self.kind} namespace {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AwaitMappings:
     """Wait until the parent wrote uid_map and gid_map, then become root of the user namespace."""
 
@@ -33,13 +33,13 @@ class AwaitMappings:
         return "become root of the user namespace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BecomeNamespaceRoot:
     def describe(self) -> str:
         return "become root of the joined user namespace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reclone:
     """Go on in a sibling made with these namespaces, which the user namespace (new or just joined) owns."""
 
@@ -49,7 +49,7 @@ class Reclone:
         return f"make namespaces {', '.join(self.kinds)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EnterTimeNamespace:
     """`offsets`: (clock, seconds, nanoseconds)."""
 
@@ -59,7 +59,7 @@ class EnterTimeNamespace:
         return "make a time namespace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HideFromPeers:
     """Not dumpable until execve: nobody in the container may trace us or read our memory or descriptors."""
 
@@ -67,7 +67,7 @@ class HideFromPeers:
         return "clear the dumpable attribute"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JoinKeyring:
     name: str
 
@@ -75,13 +75,13 @@ class JoinKeyring:
         return f"join session keyring {self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RaiseLoopback:
     def describe(self) -> str:
         return "set loopback interface up"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AwaitRuntimeHooks:
     """The parent runs prestart and createRuntime hooks while we wait."""
 
@@ -89,7 +89,7 @@ class AwaitRuntimeHooks:
         return "run prestart and createRuntime hooks"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunContainerHooks:
     """`kind` is createContainer or startContainer; the hooks themselves are in the request."""
 
@@ -99,7 +99,7 @@ class RunContainerHooks:
         return f"run {self.kind} hooks"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttachRoot:
     """Attach the root filesystem over the old root. Without `path` it is the detached mount in the request."""
 
@@ -110,7 +110,7 @@ class AttachRoot:
         return f"attach root filesystem {self.path or '(mount descriptor)'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OpenRoot:
     """Use the root filesystem where it is: no mount namespace of our own."""
 
@@ -120,7 +120,7 @@ class OpenRoot:
         return f"open root filesystem {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MountFilesystem:
     """`source` and the options' data go to the file system's own parameters."""
 
@@ -133,7 +133,7 @@ class MountFilesystem:
         return f"mount {self.fstype} on {self.destination}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MountBind:
     """Clone the tree at `source` (a path of the runtime's mount namespace) to `destination`.
 
@@ -152,7 +152,7 @@ class MountBind:
         return f"bind mount {self.source} on {self.destination}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OpenSources:
     """Clone root and bind sources while we are still root of the host: root of a user namespace may not reach them."""
 
@@ -163,7 +163,7 @@ class OpenSources:
         return "open mount sources"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MountDescriptor:
     """Move the detached mount that the request holds for spec.mounts[index] to `destination`."""
 
@@ -175,7 +175,7 @@ class MountDescriptor:
         return f"mount descriptor of mounts[{self.index}] on {self.destination}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Remount:
     destination: str
     options: MountOptions
@@ -184,7 +184,7 @@ class Remount:
         return f"remount {self.destination}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MakeMountReadonly:
     """For a file system that had to be writable while mount points were made in it."""
 
@@ -194,7 +194,7 @@ class MakeMountReadonly:
         return f"make mount {self.destination} read-only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MakeDevice:
     """`bind` takes the host's node instead of making one: mknod is not allowed in a user namespace."""
 
@@ -205,7 +205,7 @@ class MakeDevice:
         return f"make device {self.device.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MakeSymlink:
     """Replaces what is at `path`, unless that is a directory."""
 
@@ -217,7 +217,7 @@ class MakeSymlink:
         return f"make symlink {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MakeDirectory:
     path: str
     mode: int = 0o755
@@ -226,7 +226,7 @@ class MakeDirectory:
         return f"make directory {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OpenConsole:
     """A terminal from the container's own devpts: the master goes to the parent, the slave on /dev/console."""
 
@@ -239,7 +239,7 @@ class OpenConsole:
         return "set up console"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetHostname:
     name: str
 
@@ -247,7 +247,7 @@ class SetHostname:
         return f"set hostname {self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetDomainname:
     name: str
 
@@ -255,7 +255,7 @@ class SetDomainname:
         return f"set domainname {self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WriteSysctl:
     """`path` is relative to /proc/sys."""
 
@@ -266,7 +266,7 @@ class WriteSysctl:
         return f"write sysctl {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ReadonlyPath:
     path: str
 
@@ -274,7 +274,7 @@ class ReadonlyPath:
         return f"make path {self.path} read-only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MaskPath:
     path: str
 
@@ -282,13 +282,13 @@ class MaskPath:
         return f"mask path {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PivotRoot:
     def describe(self) -> str:
         return "pivot to the root filesystem"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MoveRoot:
     """For a runtime whose own root is an initramfs, where pivot_root is impossible."""
 
@@ -296,19 +296,19 @@ class MoveRoot:
         return "move the root filesystem to /"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChangeRoot:
     def describe(self) -> str:
         return "change root to the root filesystem"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MakeRootReadonly:
     def describe(self) -> str:
         return "make the root filesystem read-only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetRootPropagation:
     flags: int
 
@@ -316,7 +316,7 @@ class SetRootPropagation:
         return "set propagation of the root filesystem"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AwaitAttach:
     """Wait until the parent has moved us into our cgroup."""
 
@@ -324,7 +324,7 @@ class AwaitAttach:
         return "wait for the cgroup"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EnterCgroup:
     """By descriptors opened before the clone; cheap, because the kernel need not stop anyone else for it."""
 
@@ -332,7 +332,7 @@ class EnterCgroup:
         return "enter the cgroup"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UnshareCgroup:
     """After the attach: a cgroup namespace's root is the cgroup of the process that makes it."""
 
@@ -340,7 +340,7 @@ class UnshareCgroup:
         return "make a cgroup namespace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JoinContainer:
     """Enter the namespaces of the container's init by its pidfd; which ones, the engine finds out."""
 
@@ -348,7 +348,7 @@ class JoinContainer:
         return "join the container's namespaces"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetPersonality:
     persona: int
 
@@ -356,7 +356,7 @@ class SetPersonality:
         return f"set personality {self.persona:#x}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetScheduler:
     """struct sched_attr of sched_setattr(2)."""
 
@@ -372,7 +372,7 @@ class SetScheduler:
         return f"set scheduling policy {self.policy}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetIOPriority:
     value: int
 
@@ -380,7 +380,7 @@ class SetIOPriority:
         return f"set I/O priority {self.value:#x}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetMemoryPolicy:
     mode: int
     nodes: int
@@ -389,7 +389,7 @@ class SetMemoryPolicy:
         return f"set memory policy {self.mode:#x}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ResetAffinity:
     """Undo the runtime's own CPU affinity; `cpus` names those wanted instead of all."""
 
@@ -399,7 +399,7 @@ class ResetAffinity:
         return "reset CPU affinity"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetRlimit:
     name: str
     number: int
@@ -410,7 +410,7 @@ class SetRlimit:
         return f"set {self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetLsmLabel:
     """`attribute` is a path below /proc/thread-self/attr."""
 
@@ -422,7 +422,7 @@ class SetLsmLabel:
         return f"set {self.module} label {self.value}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetDefaultHome:
     """HOME from the root filesystem's own passwd, for an environment without it."""
 
@@ -432,7 +432,7 @@ class SetDefaultHome:
         return f"look up the home directory of uid {self.uid}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetStdio:
     """Put the request's descriptors in place and give them to the process's user."""
 
@@ -442,7 +442,7 @@ class SetStdio:
         return "set up stdin, stdout and stderr"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetPrivileges:
     """Bounding set, groups, ids, the other capability sets, umask: in this order, at once."""
 
@@ -461,7 +461,7 @@ class SetPrivileges:
         return f"become uid {self.uid} gid {self.gid}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChangeDirectory:
     """Tried as root first; `as_user` tries again where root may not go (a network file system)."""
 
@@ -472,13 +472,13 @@ class ChangeDirectory:
         return f"change directory to {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SetNoNewPrivileges:
     def describe(self) -> str:
         return "set no_new_privs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InstallSeccomp:
     """The request's program. `notify` sends the listener descriptor to the parent."""
 
@@ -489,7 +489,7 @@ class InstallSeccomp:
         return "install seccomp filter"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FindProgram:
     """Look args[0] up in the container's PATH, as the container's user."""
 
@@ -499,7 +499,7 @@ class FindProgram:
         return f'exec: "{self.name}"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CloseDescriptors:
     """Mark everything from `first` on close-on-exec."""
 
@@ -509,7 +509,7 @@ class CloseDescriptors:
         return f"close descriptors from {self.first} on"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ResetSignals:
     """CPython ignores SIGPIPE and SIGXFSZ, and ignored signals survive execve."""
 
@@ -517,7 +517,7 @@ class ResetSignals:
         return "reset signals"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Execute:
     name: str
 
@@ -528,7 +528,7 @@ class Execute:
 Operations: TypeAlias = tuple[Operation, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """What to do, in order. `setup` runs before init reports ready, `finish` after it was told to start.
 
@@ -544,7 +544,7 @@ class Plan:
     uid_mappings: tuple[IdMapping, ...] = ()
     gid_mappings: tuple[IdMapping, ...] = ()
     warnings: tuple[str, ...] = ()
-    namespace_paths: tuple[tuple[str, str], ...] = field(default=())
+    namespace_paths: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> tuple[str, ...]:
         return tuple(step.describe() for step in (*self.setup, *self.finish))

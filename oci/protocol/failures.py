@@ -10,11 +10,11 @@ is a fault in the shim or launcher itself and arrives as `PeerFault`; its traceb
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from oci import errors
 from oci.spec.codec import I64
+from oci.values import fresh, frozen
 
 
 class ProtocolError(Exception):
@@ -32,15 +32,15 @@ class PeerFault(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failure:
     """`numbers` and `texts` hold the operands by name; `error` is a key of the table below."""
 
     KIND: ClassVar[str] = "failure"
     FDS: ClassVar[tuple[str, ...]] = ()
     error: str
-    texts: Mapping[str, str] = field(default_factory=dict)
-    numbers: Mapping[str, I64] = field(default_factory=dict)
+    texts: Mapping[str, str] = fresh(default_factory=dict)
+    numbers: Mapping[str, I64] = fresh(default_factory=dict)
 
 
 # Operands in the order of the constructor's parameters.

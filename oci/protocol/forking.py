@@ -12,15 +12,14 @@ The directory is an absolute path, so it holds no NUL; requests are answered in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oci.protocol.failures import ProtocolError
+from oci.values import frozen
 
 LIMIT = 8192
 _READY = b"ready"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ForkShim:
     sandbox_id: str
     directory: str

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol, TypeAlias
 
 from oci.spec import IdMapping, Process
 from oci.spec.codec import I64, U64
+from oci.values import fresh, frozen
 
 UNKNOWN_STATUS: Final = 255 << 8
 """Wait status of a process whose real one was lost with its shim."""
@@ -45,13 +45,13 @@ def exit_code(status: int) -> int:
 # --- sandbox -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hello:
     KIND: ClassVar[str] = "hello"
     FDS: ClassVar[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SandboxSetup:
     """Which namespaces the pod gets; False means the host's. `netns_path` is where the network namespace is bound.
 
@@ -68,12 +68,12 @@ class SandboxSetup:
     hostname: str | None = None
     domainname: str | None = None
     netns_path: str | None = None
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = fresh(default_factory=dict)
     uid_mappings: tuple[IdMapping, ...] = ()
     gid_mappings: tuple[IdMapping, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SandboxNamespaces:
     """Descriptors of the namespaces the pod owns (None: the host's) and of its init, if it has one."""
 
@@ -93,7 +93,7 @@ class SandboxNamespaces:
         return None if self.init_pid is None else f"/proc/{self.init_pid}/ns/pid"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AdoptSandbox:
     """Makes a fresh shim the shim of a running pod: it enters the namespaces and watches the init."""
 
@@ -108,7 +108,7 @@ class AdoptSandbox:
     init_pid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Shutdown:
     """The shim kills the pod's init, unlinks its socket and exits; refused while a container is alive."""
 
@@ -119,7 +119,7 @@ class Shutdown:
 # --- containers --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContainerCreate:
     """`bundle` holds config.json; whether there is a terminal is said there (process.terminal).
 
@@ -141,7 +141,7 @@ class ContainerCreate:
     seccomp_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContainerHandles:
     """Duplicates of what the shim holds: with them the container outlives the shim.
 
@@ -160,7 +160,7 @@ class ContainerHandles:
     seccomp_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AdoptContainer:
     """A container of a shim that died; the descriptors are the daemon's `ContainerHandles`.
 
@@ -183,7 +183,7 @@ class AdoptContainer:
     seccomp_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Handles:
     """Asks for a container's `ContainerHandles` once more."""
 
@@ -192,14 +192,14 @@ class Handles:
     container_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Start:
     KIND: ClassVar[str] = "start"
     FDS: ClassVar[tuple[str, ...]] = ()
     container_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Kill:
     """Signals the container's init, an exec'ed process of it (`exec_id`), or everything in its cgroup (`all`)."""
 
@@ -211,7 +211,7 @@ class Kill:
     all: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Delete:
     """Forgets an exited container: drains and closes its log, kills what is left in its cgroup and removes that."""
 
@@ -220,14 +220,14 @@ class Delete:
     container_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ReopenLog:
     KIND: ClassVar[str] = "reopen_log"
     FDS: ClassVar[tuple[str, ...]] = ()
     container_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resize:
     KIND: ClassVar[str] = "resize"
     FDS: ClassVar[tuple[str, ...]] = ()
@@ -237,7 +237,7 @@ class Resize:
     height: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CloseStdin:
     """The shim gives up its write end: the container sees end of file once the daemon has closed its own."""
 
@@ -246,7 +246,7 @@ class CloseStdin:
     container_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attach:
     """Copies what the container writes from now on to the given write ends, until they break or the streams end.
 
@@ -264,7 +264,7 @@ class Attach:
 # --- exec --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecStart:
     """`exec_id` is the daemon's choice and unique in the pod. Missing stdio is /dev/null; a terminal replaces it."""
 
@@ -278,7 +278,7 @@ class ExecStart:
     stderr_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecStarted:
     KIND: ClassVar[str] = "exec_started"
     FDS: ClassVar[tuple[str, ...]] = ("pidfd", "console_fd")
@@ -290,13 +290,13 @@ class ExecStarted:
 # --- answers and events ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Done:
     KIND: ClassVar[str] = "done"
     FDS: ClassVar[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContainerExited:
     """Also the exit record on disk. `oom_kills` counts the cgroup's out-of-memory kills over its whole life."""
 
@@ -317,7 +317,7 @@ class ContainerExited:
         return self.oom_kills > 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecExited:
     KIND: ClassVar[str] = "exec_exited"
     FDS: ClassVar[tuple[str, ...]] = ()
@@ -328,7 +328,7 @@ class ExecExited:
     finished_at: I64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InitExited:
     """The pod's init died, and with it, by the kernel's hand, every process in the shared pid namespace."""
 
@@ -341,7 +341,7 @@ class InitExited:
 ShimEvent: TypeAlias = ContainerExited | ExecExited | InitExited
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContainerState:
     """`state` is created, running or exited; `exit` is there in the last."""
 
@@ -357,14 +357,14 @@ class ContainerState:
     exit: ContainerExited | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecState:
     container_id: str
     exec_id: str
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShimState:
     """Everything a restarted daemon must know; a container's own descriptors come by `Handles`."""
 

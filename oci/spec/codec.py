@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, TypeAlias, TypeVar
 
 from oci.errors import SpecError
+from oci.values import default_of, field_names, frozen, missing
 
 U16: TypeAlias = int
 U32: TypeAlias = int
@@ -50,7 +50,7 @@ _NAMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Field:
     name: str
     json_name: str
@@ -103,16 +103,14 @@ def _table(cls: type) -> tuple[_Field, ...]:
 def _build(cls: type) -> list[_Field]:
     namespace = vars(sys.modules[cls.__module__])
     table = []
-    for item in fields(cls):
-        default = item.default
-        if default is MISSING and item.default_factory is not MISSING:
-            default = item.default_factory()
+    for name in field_names(cls):
+        default = default_of(cls, name)
         table.append(
             _Field(
-                name=item.name,
-                json_name=json_name(item.name),
-                decode=_decoder(str(item.type), namespace),
-                required=default is MISSING,
+                name=name,
+                json_name=json_name(name),
+                decode=_decoder(cls.__annotations__[name], namespace),
+                required=missing(default),
                 default=default,
             )
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from oci.spec import codec
 from oci.spec.linux import IdMapping, Linux
 from oci.spec.process import Hooks, Process
+from oci.values import fresh, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Root:
     """`path` is absolute or relative to the bundle."""
 
@@ -19,7 +19,7 @@ class Root:
     readonly: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mount:
     destination: str
     type: str | None = None
@@ -29,7 +29,7 @@ class Mount:
     gid_mappings: tuple[IdMapping, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Spec:
     oci_version: str
     process: Process | None = None
@@ -38,8 +38,8 @@ class Spec:
     domainname: str | None = None
     mounts: tuple[Mount, ...] = ()
     hooks: Hooks | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    linux: Linux = field(default_factory=Linux)
+    annotations: Mapping[str, str] = fresh(default_factory=dict)
+    linux: Linux = fresh(default_factory=Linux)
 
     @classmethod
     def from_json(cls, document: object) -> Spec:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from oci.spec import codec
 from oci.spec.codec import I64, U32, U64
 from oci.spec.resources import Resources
+from oci.values import fresh, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Namespace:
     """`type` is pid, network, mount, ipc, uts, user, cgroup or time; without a path a new one is made."""
 
@@ -18,20 +18,20 @@ class Namespace:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IdMapping:
     container_id: U32
     host_id: U32
     size: U32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TimeOffset:
     secs: I64 = 0
     nanosecs: U32 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Device:
     """A device node to make; `type` is c, b, u or p; `file_mode` holds permission bits."""
 
@@ -44,12 +44,12 @@ class Device:
     gid: U32 | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetDevice:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SeccompArg:
     index: U32
     value: U64
@@ -57,7 +57,7 @@ class SeccompArg:
     value_two: U64 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SeccompSyscall:
     names: tuple[str, ...]
     action: str
@@ -65,7 +65,7 @@ class SeccompSyscall:
     args: tuple[SeccompArg, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Seccomp:
     default_action: str
     default_errno_ret: U32 | None = None
@@ -80,7 +80,7 @@ class Seccomp:
         return codec.decode(cls, document, path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IntelRdt:
     clos_id: str | None = None
     schemata: tuple[str, ...] = ()
@@ -89,32 +89,32 @@ class IntelRdt:
     enable_monitoring: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MemoryPolicy:
     mode: str
     nodes: str | None = None
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Personality:
     domain: str
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Linux:
     namespaces: tuple[Namespace, ...] = ()
     uid_mappings: tuple[IdMapping, ...] = ()
     gid_mappings: tuple[IdMapping, ...] = ()
-    time_offsets: Mapping[str, TimeOffset] = field(default_factory=dict)
+    time_offsets: Mapping[str, TimeOffset] = fresh(default_factory=dict)
     devices: tuple[Device, ...] = ()
-    net_devices: Mapping[str, NetDevice] = field(default_factory=dict)
+    net_devices: Mapping[str, NetDevice] = fresh(default_factory=dict)
     cgroups_path: str | None = None
     resources: Resources | None = None
     intel_rdt: IntelRdt | None = None
     memory_policy: MemoryPolicy | None = None
-    sysctl: Mapping[str, str] = field(default_factory=dict)
+    sysctl: Mapping[str, str] = fresh(default_factory=dict)
     seccomp: Seccomp | None = None
     rootfs_propagation: str | None = None
     masked_paths: tuple[str, ...] = ()

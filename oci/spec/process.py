@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from oci.spec import codec
 from oci.spec.codec import I64, U32, U64
+from oci.values import fresh, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class User:
     uid: U32 = 0
     gid: U32 = 0
@@ -16,7 +15,7 @@ class User:
     additional_gids: tuple[U32, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Capabilities:
     """Names as in capabilities(7), `CAP_` included."""
 
@@ -27,7 +26,7 @@ class Capabilities:
     ambient: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rlimit:
     """`type` is `RLIMIT_NOFILE` and so on; 2**64-1 means unlimited."""
 
@@ -36,13 +35,13 @@ class Rlimit:
     soft: U64 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ConsoleSize:
     height: U32 = 0
     width: U32 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Scheduler:
     policy: str
     nice: int = 0
@@ -53,7 +52,7 @@ class Scheduler:
     period: U64 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IOPriority:
     """`class_` is `class` in JSON, a keyword here: `IOPRIO_CLASS_RT`, `_BE` or `_IDLE`; priority 0 to 7."""
 
@@ -61,7 +60,7 @@ class IOPriority:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CpuAffinity:
     """CPU lists like "0-3,7"."""
 
@@ -69,14 +68,14 @@ class CpuAffinity:
     final: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Process:
     cwd: str
     args: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     terminal: bool = False
     console_size: ConsoleSize | None = None
-    user: User = field(default_factory=User)
+    user: User = fresh(default_factory=User)
     capabilities: Capabilities | None = None
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
@@ -92,7 +91,7 @@ class Process:
         return codec.decode(cls, document, path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hook:
     """`timeout` in seconds; `args` includes argv[0]."""
 
@@ -102,7 +101,7 @@ class Hook:
     timeout: I64 | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hooks:
     prestart: tuple[Hook, ...] = ()
     create_runtime: tuple[Hook, ...] = ()

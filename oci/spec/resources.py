@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from oci.spec import codec
 from oci.spec.codec import I64, U16, U32, U64
+from oci.values import fresh, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DeviceRule:
     """One allow or deny rule, applied in order; `type` is a, b, c (u too); absent numbers mean all."""
 
@@ -20,7 +20,7 @@ class DeviceRule:
     access: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MemoryResources:
     limit: I64 | None = None
     reservation: I64 | None = None
@@ -33,7 +33,7 @@ class MemoryResources:
     check_before_update: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CpuResources:
     shares: U64 | None = None
     quota: I64 | None = None
@@ -46,14 +46,14 @@ class CpuResources:
     idle: I64 | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PidsResources:
     """-1 is no limit; 0 is a limit like any other (1.3)."""
 
     limit: I64 | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WeightDevice:
     major: I64
     minor: I64
@@ -61,14 +61,14 @@ class WeightDevice:
     leaf_weight: U16 | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ThrottleDevice:
     major: I64
     minor: I64
     rate: U64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BlockIOResources:
     weight: U16 | None = None
     leaf_weight: U16 | None = None
@@ -79,7 +79,7 @@ class BlockIOResources:
     throttle_write_iops_device: tuple[ThrottleDevice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HugepageLimit:
     """`page_size` like "2MB"."""
 
@@ -87,25 +87,25 @@ class HugepageLimit:
     limit: U64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InterfacePriority:
     name: str
     priority: U32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetworkResources:
     class_id: U32 | None = None
     priorities: tuple[InterfacePriority, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RdmaLimit:
     hca_handles: U32 | None = None
     hca_objects: U32 | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resources:
     devices: tuple[DeviceRule, ...] = ()
     memory: MemoryResources | None = None
@@ -114,8 +114,8 @@ class Resources:
     block_io: BlockIOResources | None = None
     hugepage_limits: tuple[HugepageLimit, ...] = ()
     network: NetworkResources | None = None
-    rdma: Mapping[str, RdmaLimit] = field(default_factory=dict)
-    unified: Mapping[str, str] = field(default_factory=dict)
+    rdma: Mapping[str, RdmaLimit] = fresh(default_factory=dict)
+    unified: Mapping[str, str] = fresh(default_factory=dict)
 
     @classmethod
     def from_json(cls, document: object, path: str = "linux.resources") -> Resources:
