@@ -10,9 +10,10 @@ import asyncio
 import errno
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cri import security, user_namespaces
+from cri import declared_volumes, security, user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cri.host import process_state, requested_devices
@@ -124,6 +125,14 @@ async def _make(
     with syscalls.closing(rootfs):
         user = await asyncio.to_thread(_resolve, rootfs, config, image)
         inputs = _inputs(daemon, sandbox, record, image, user)
+        volumes = await declared_volumes.make(
+            rootfs,
+            declared_volumes.places(image.config.volumes, config),
+            daemon.paths.container(record.id),
+            read_only=config.linux.security_context.readonly_rootfs,
+            owners=owners,
+        )
+        inputs = replace(inputs, declared_volumes=volumes)
         async with daemon.nri.making_container(sandbox, record, container_spec(inputs)) as (record, specification):
             live = await _create(daemon, record, specification, rootfs, owners, progress)
             _check_ready(daemon, sandbox.id)

@@ -56,5 +56,6 @@ class ContainerInputs:
     device_rules: tuple[spec.DeviceRule, ...] = ()
     device_sources: Mapping[str, str] = field(default_factory=dict)
     users: spec.IdMapping | None = None
+    declared_volumes: Mapping[str, str] = field(default_factory=dict)  #: place -> the host's directory
     pids_limit: int = 0  #: 0 is none
     apparmor_profile: str | None = None

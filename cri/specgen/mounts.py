@@ -23,8 +23,10 @@ def container_mounts(inputs: ContainerInputs) -> tuple[spec.Mount, ...]:
     """
     volumes = {_clean(mount.container_path): mount for mount in inputs.config.mounts}
     defaults = [m for m in (*_defaults(inputs), *_device_mounts(inputs)) if m.destination not in volumes]
-    ordered = sorted(volumes.items(), key=lambda item: item[0].count("/") if item[0] != "/" else 0)
-    return (*defaults, *(_volume(path, mount) for path, mount in ordered))
+    mounts = [_volume(path, mount) for path, mount in volumes.items()]
+    mounts += [_declared(path, source) for path, source in inputs.declared_volumes.items()]
+    mounts.sort(key=lambda mount: mount.destination.count("/") if mount.destination != "/" else 0)
+    return (*defaults, *mounts)
 
 
 def image_mounts(config: api.ContainerConfig) -> dict[str, api.Mount]:
@@ -101,6 +103,11 @@ def _volume(path: str, mount: api.Mount) -> spec.Mount:
         uid_mappings=_mappings(mount.uidMappings),
         gid_mappings=_mappings(mount.gidMappings),
     )
+
+
+def _declared(path: str, source: str) -> spec.Mount:
+    """A directory of the container's own, filled by its image: no device of it is one."""
+    return spec.Mount(destination=path, type="bind", source=source, options=("bind", "private", "nodev"))
 
 
 def _mappings(mappings: object) -> tuple[spec.IdMapping, ...]:

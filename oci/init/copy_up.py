@@ -1,26 +1,34 @@
-"""tmpcopyup: a new tmpfs starts with a copy of what it covers. Works on descriptors, follows no links."""
+"""A copy of a directory: what a new tmpfs covers (tmpcopyup), what an image has in a volume. Works on descriptors,
+follows no links."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final
 
+from oci import syscalls as sc
+
 _CHUNK: Final = 1 << 20
+_DEEPEST: Final = 250  # two descriptors a level
 
 
-def copy_tree(source: int, target: int) -> None:
+def copy_tree(source: int, target: int, depth: int = 0) -> None:
     """Copy the content of one directory into another, with owners, modes and times."""
+    if depth > _DEEPEST:
+        raise OSError(errno.ENAMETOOLONG, "directories are nested too deeply to be copied")
     for name in os.listdir(source):
         status = os.stat(name, dir_fd=source, follow_symlinks=False)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
             os.mkdir(name, 0o700, dir_fd=target)
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-            below, copy = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=target)
-            copy_tree(below, copy)
-            os.close(below)
-            os.close(copy)
+            below = os.open(name, flags, dir_fd=source)
+            with sc.closing(below):
+                copy = os.open(name, flags, dir_fd=target)
+                with sc.closing(copy):
+                    copy_tree(below, copy, depth + 1)
         elif kind == stat.S_IFREG:
             _copy_file(name, source, target)
         elif kind == stat.S_IFLNK:
@@ -35,10 +43,10 @@ def copy_tree(source: int, target: int) -> None:
 
 def _copy_file(name: str, source: int, target: int) -> None:
     reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
-    writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
-    while data := os.read(reader, _CHUNK):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(writer, view) :]
-    os.close(reader)
-    os.close(writer)
+    with sc.closing(reader):
+        writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
+        with sc.closing(writer):
+            while data := os.read(reader, _CHUNK):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(writer, view) :]

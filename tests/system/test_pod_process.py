@@ -173,3 +173,13 @@ def test_dns_and_hosts(pods: Pods) -> None:
     assert lines == ["search example.com", "nameserver 10.10.10.10", "options ndots:8"]
     hosts = pods.output("cat", "/etc/hosts", "/etc/hostname", pod=pod, name="hosts")
     assert hosts[-1] == config.hostname
+
+
+def test_what_the_image_declares_to_be_written_to_is_writable(pods: Pods) -> None:
+    """In a read-only root filesystem too; nothing of it is left with the next container."""
+    pods.client.pull(pods.images.with_user)
+    script = "ls /data | wc -l; echo x > /data/mine && cat /data/mine; touch /no 2>/dev/null || echo refused"
+    for _ in range(2):
+        context = security(readonly_rootfs=True, run_as_user=pb.Int64Value(value=0))
+        lines = pods.output("sh", "-c", script, image=pods.images.with_user, security=context)
+        assert lines == ["0", "x", "refused"]
