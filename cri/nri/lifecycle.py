@@ -174,6 +174,9 @@ class Nri:
             )
             adjustment, updates, evictions = await self._adaptation.create_container(request)
         specification = adjust.apply(specification, adjustment)
+        record = self._daemon.containers.need(record.id)
+        if record.state is not ContainerState.CREATING:
+            raise FailedPrecondition(f"container {record.id} is {record.state}: it was taken away while it was made")
         linux = adjustment.linux
         if linux.cgroups_path:
             record = record.with_(cgroup=linux.cgroups_path)
