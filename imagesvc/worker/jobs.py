@@ -112,6 +112,7 @@ def _write(job: LayerJob, client: Client, tell: Callable[[Progress], None]) -> W
     staged = Path(job.staged)
     form = LayerForm(job.form)
     facts: LayerFacts | None = None
+    files.remove(staged)  # of a worker that died with this job
     try:
         writer = files.open_writer(staged, files.LayerId(job.diff_id), form)
         try:

@@ -34,15 +34,25 @@ class Pool:
     async def run(self, job: Job, on_progress: Callable[[Progress], None]) -> Resolution | Written | Failed:
         """Raises WorkerDied; when this is cancelled, the worker is dead before it returns."""
         async with self._slots[isinstance(job, LayerJob)]:
-            worker = await self._take()
-            try:
-                report = await worker.run(job, on_progress)
-            except BaseException:
-                await asyncio.shield(self._end(worker))
-                raise
-            finally:
-                self._busy.discard(worker)
-            self._give_back(worker)
+            while True:
+                worker = await self._take()
+                try:
+                    return await self._run_on(worker, job, on_progress)
+                except WorkerDied:
+                    if not worker.died_idle:
+                        raise
+
+    async def _run_on(
+        self, worker: _Worker, job: Job, on_progress: Callable[[Progress], None]
+    ) -> Resolution | Written | Failed:
+        try:
+            report = await worker.run(job, on_progress)
+        except BaseException:
+            await asyncio.shield(self._end(worker))
+            raise
+        finally:
+            self._busy.discard(worker)
+        self._give_back(worker)
         return report
 
     async def close(self) -> None:
@@ -86,6 +96,13 @@ class _Worker:
         self._reader = reader
         self._writer = writer
         self.expiry: asyncio.TimerHandle | None = None
+        self._served = 0
+        self._heard = False
+
+    @property
+    def died_idle(self) -> bool:
+        """It had died before, while nobody looked: no fault of the job."""
+        return self._served > 0 and not self._heard
 
     @property
     def pid(self) -> int:
@@ -105,14 +122,17 @@ class _Worker:
         return cls(process, reader, writer)
 
     async def run(self, job: Job, on_progress: Callable[[Progress], None]) -> Resolution | Written | Failed:
+        self._heard = False
         try:
             self._writer.write(encode(job))
             await self._writer.drain()
             while line := await self._reader.readline():
+                self._heard = True
                 report = decode(line)
                 if isinstance(report, Progress):
                     on_progress(report)
                 elif isinstance(report, Resolution | Written | Failed):
+                    self._served += 1
                     return report
         except ConnectionError:
             pass  # as good as the end of the stream

@@ -34,8 +34,20 @@ FAULTS: dict[str, tuple[type[errors.PullError], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", sorted(FAULTS))
-async def test_a_failed_pull_says_why_and_leaves_nothing(node: Node, faulty: FaultyRegistry, fault: str) -> None:
+LAYER_FAULTS = ("wrong-digest", "corrupt", "truncated", "climbs", "diff-id", "hangs")
+
+
+@pytest.mark.parametrize("fault", LAYER_FAULTS)
+async def test_a_failed_layer_says_why_and_leaves_nothing(node: Node, faulty: FaultyRegistry, fault: str) -> None:
+    await fails(node, faulty, fault)
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - set(LAYER_FAULTS)))
+async def test_a_failed_pull_says_why_and_leaves_nothing(erofs_node: Node, faulty: FaultyRegistry, fault: str) -> None:
+    await fails(erofs_node, faulty, fault)
+
+
+async def fails(node: Node, faulty: FaultyRegistry, fault: str) -> None:
     kind, text = FAULTS[fault]
     async with node.service() as service:
         with pytest.raises(kind, match=text) as caught:
