@@ -32,8 +32,9 @@ def listen(directory: str) -> socket.socket:
 
 
 def connect(directory: str) -> socket.socket:
-    """FileNotFoundError and ConnectionRefusedError where no shim is."""
+    """FileNotFoundError and ConnectionRefusedError where no shim is, BlockingIOError where one does not take calls."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.setblocking(False)
     try:
         with _address(directory) as path:
             sock.connect(path)
@@ -56,8 +57,11 @@ def _address(directory: str) -> Iterator[str]:
 
 def _clear(path: str, directory: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
+        except BlockingIOError:
+            pass  # it has enough to do
         except FileNotFoundError:
             return
         except ConnectionRefusedError:

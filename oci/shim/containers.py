@@ -111,7 +111,7 @@ class Containers:
         request = asked.read(AdoptContainer)
         if request.container_id in self._all:
             raise ContainerExists(request.container_id)
-        output = Output(self._loop, None if request.log_path is None else open_log(request.log_path))
+        output = Output(self._loop, self._open_log_again(request.log_path))
         container = Container(
             id=request.container_id,
             bundle=request.bundle,
@@ -138,6 +138,14 @@ class Containers:
         else:
             foreign.watch(self._loop, container.pid, container.pidfd, lambda status: self._exited(container, status))
         asked.reply(container.handles())
+
+    def _open_log_again(self, path: str | None) -> int | None:
+        """A directory that is gone costs the log, not the container."""
+        try:
+            return None if path is None else open_log(path)
+        except OSError as error:
+            self._server.fault(error)
+            return None
 
     def start(self, request: Request) -> None:
         container = self.get(request.key)

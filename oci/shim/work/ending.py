@@ -15,7 +15,8 @@ from oci.shim.workers import Outcome
 def record_exit(
     container: Container, status: int, finished_at: int, directory: str, cgroups: CgroupDriver | None
 ) -> Outcome:
-    """The record is on disk when the event can be told."""
+    """The record is on disk when the event can be told. What shared a pid namespace with the init ends with it."""
+    _end_the_rest(container, cgroups)
     event = ContainerExited(
         container_id=container.id,
         pid=container.pid,
@@ -40,6 +41,17 @@ def kill_all(container: Container, number: int, cgroups: CgroupDriver | None) ->
     if container.cgroup_path is not None and cgroups is not None:
         cgroups.open(container.cgroup_path).kill(number)
     return Outcome(answer=Done())
+
+
+def _end_the_rest(container: Container, cgroups: CgroupDriver | None) -> None:
+    if container.cgroup_path is None or cgroups is None:
+        return
+    cgroup = cgroups.open(container.cgroup_path)
+    try:
+        if cgroup.pids():
+            cgroup.kill(signal.SIGKILL)
+    except CgroupError:
+        pass  # it is tried again when the container is removed; the exit must be told
 
 
 def _oom_kills(container: Container, cgroups: CgroupDriver | None) -> int:
