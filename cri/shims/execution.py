@@ -6,8 +6,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from oci import syscalls
 from oci.protocol.messages import UNKNOWN_STATUS, ExecStarted, exit_code
+from oci.shim.foreign import exit_status
 
 if TYPE_CHECKING:
     from cri.shims.shim import Shim
@@ -71,7 +71,7 @@ class ExecHandle:
         self._loop.add_reader(self.pidfd, self._pidfd_readable)
 
     def _pidfd_readable(self) -> None:
-        # Readable means a zombie at least; the status can be read only once somebody has reaped it.
+        # Readable means a zombie at least.
         self._loop.remove_reader(self.pidfd)
         self._watched = False
         self._reading = self._loop.create_task(self._read_status())
@@ -79,7 +79,7 @@ class ExecHandle:
     async def _read_status(self) -> None:
         for delay in (0.0, 0.01, 0.05, 0.2, 1.0):
             await asyncio.sleep(delay)
-            status = syscalls.pidfd_exit_status(self.pidfd) if self.pidfd >= 0 else None
+            status = exit_status(self.pid, self.pidfd) if self.pidfd >= 0 else None
             if status is not None:
                 self.exited(status)
                 return

@@ -58,14 +58,10 @@ class Launcher:
         `directory` exists and is 0700. Raises OSError, EADDRINUSE when a living shim serves that directory.
         """
         request = ForkShim(sandbox_id=sandbox_id, directory=directory, oom_score_adj=self._oom_score_adj)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with theirs, address.listen(directory) as listener:
-                pid = await self._fork(request, listener, theirs)
-            shim = Shim(sandbox_id, pid, ours)
-        except BaseException:
-            ours.close()
-            raise
+            shim = await self._fork(request)
+        except ShimGone:  # the launcher died under the request, perhaps after it had forked
+            shim = await _find(sandbox_id, directory) or await self._fork(request)
         if adopt is not None:
             try:
                 await _adopt(shim, adopt)
@@ -90,11 +86,15 @@ class Launcher:
                 self._process.kill()
                 await self._process.wait()
 
-    async def _fork(self, request: ForkShim, listener: socket.socket, peer: socket.socket) -> int:
+    async def _fork(self, request: ForkShim) -> Shim:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            return await (await self._running()).fork(request, listener, peer)
-        except ShimGone:  # it died under the request: a second one gets a chance
-            return await (await self._running()).fork(request, listener, peer)
+            with theirs, address.listen(request.directory) as listener:
+                pid = await (await self._running()).fork(request, listener, theirs)
+            return Shim(request.sandbox_id, pid, ours)
+        except BaseException:
+            ours.close()
+            raise
 
     async def _running(self) -> LauncherProcess:
         async with self._starting:
@@ -130,6 +130,18 @@ class Launcher:
                     await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self._restart = None
+
+
+async def _find(sandbox_id: str, directory: str) -> Shim | None:
+    """The shim of which a launcher could not tell us any more."""
+    try:
+        shim = await Shim.connect(sandbox_id, directory)
+        state = await shim.describe()
+    except ShimGone:
+        return None
+    close_descriptors(state)
+    shim.pid = state.pid  # the socket names whoever listened there first
+    return shim
 
 
 async def _adopt(shim: Shim, adopt: AdoptState) -> None:

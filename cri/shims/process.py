@@ -69,10 +69,18 @@ class LauncherProcess:
             raise ShimGone("launcher", "exited")
         fds = array.array("i", (listener.fileno(), peer.fileno()))
         answer: asyncio.Future[bytes] = self._loop.create_future()
-        # Never more than a few hundred bytes under way: the socket takes them at once.
-        self._socket.sendmsg([forking.pack_request(request)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        try:
+            # Never more than a few hundred bytes under way: the socket takes them at once.
+            self._socket.sendmsg([forking.pack_request(request)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        except ConnectionError:  # it died, and we have not been told yet
+            self._lose()
+            raise ShimGone("launcher", "exited") from None
         self._waiting.append(answer)
-        pid = forking.unpack_answer(await asyncio.shield(answer))
+        try:
+            pid = forking.unpack_answer(await asyncio.shield(answer))
+        except asyncio.CancelledError:
+            answer.add_done_callback(_end_unheard)
+            raise
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid), "fork of a shim")
         return pid
@@ -121,6 +129,14 @@ class LauncherProcess:
         self._exit_code.set_result(os.waitstatus_to_exitcode(status))
         self._lose()
         self._on_exit()
+
+
+def _end_unheard(answer: asyncio.Future[bytes]) -> None:
+    """A shim that nobody waits for any more would stay for ever."""
+    if not answer.cancelled() and answer.exception() is None:
+        pid = forking.unpack_answer(answer.result())
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _spawn(socket_fd: int, cgroup: str | None) -> int:

@@ -46,6 +46,8 @@ from oci.protocol.messages import (
 from oci.protocol.transport import close_descriptors
 from oci.shim import address
 
+_BUSY_PAUSE_S = 0.1
+
 
 class Shim:
     """Made by `connect` or by `Launcher.fork_shim`; `listen` as soon as it is there."""
@@ -64,13 +66,17 @@ class Shim:
     async def connect(cls, sandbox_id: str, directory: str) -> Shim:
         """The running shim whose socket is in `directory`. Raises `ShimGone` when no process listens there."""
         peer = f"shim of sandbox {sandbox_id[:13]}"
-        try:
-            sock = address.connect(directory)
-        except ConnectionRefusedError:
-            raise ShimGone(peer, f"nothing listens in {directory}") from None
-        except FileNotFoundError:
-            raise ShimGone(peer, f"{directory} holds no socket") from None
-        return cls(sandbox_id, _peer_pid(sock), sock)
+        while True:
+            try:
+                sock = address.connect(directory)
+            except ConnectionRefusedError:
+                raise ShimGone(peer, f"nothing listens in {directory}") from None
+            except FileNotFoundError:
+                raise ShimGone(peer, f"{directory} holds no socket") from None
+            except BlockingIOError:  # it lives, and has not taken the calls before this one
+                await asyncio.sleep(_BUSY_PAUSE_S)
+            else:
+                return cls(sandbox_id, _peer_pid(sock), sock)
 
     @property
     def is_alive(self) -> bool:
