@@ -92,9 +92,7 @@ class Events:
         if sandbox is not None:
             event.pod_sandbox_status.CopyFrom(sandbox_status(sandbox))
             event.containers_statuses.extend(
-                container_status(c)
-                for c in self._containers.grouped(sandbox.id)
-                if not c.hidden
+                container_status(c) for c in self._containers.grouped(sandbox.id) if not c.hidden
             )
         for listener in self._listeners:
             listener.waiting.append(event)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState, SandboxState
 from cri.state.records import SandboxRecord
-from cri.stats import fill_memory, fill_pressure
+from cri.stats import fill_memory, fill_pressure, read_cgroup
+from oci.cgroups import CgroupStats
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -67,7 +69,7 @@ def interfaces_of(record: SandboxRecord) -> list[InterfaceCounters]:
         return []
 
 
-def sandbox_stats(daemon: Daemon, record: SandboxRecord) -> api.PodSandboxStats:
+async def sandbox_stats(daemon: Daemon, record: SandboxRecord) -> api.PodSandboxStats:
     stats = api.PodSandboxStats(
         attributes=api.PodSandboxAttributes(
             id=record.id,
@@ -77,33 +79,34 @@ def sandbox_stats(daemon: Daemon, record: SandboxRecord) -> api.PodSandboxStats:
         )
     )
     linux = stats.linux
-    sample = daemon.cgroups.open(record.cgroup).stats()
-    now = sample.timestamp_ns
+    sample, interfaces = await asyncio.to_thread(_read, daemon, record)
+    now = sample.timestamp_ns if sample else daemon.now()
     linux.cpu.timestamp = linux.memory.timestamp = now
-    if sample.cpu:
+    if sample and sample.cpu:
         linux.cpu.usage_core_nano_seconds.value = sample.cpu.usage_ns
         linux.cpu.usage_nano_cores.value = daemon.statistics.rate(record.id, now, sample.cpu.usage_ns)
         if sample.cpu.pressure:
             fill_pressure(linux.cpu.psi, sample.cpu.pressure)
-    if sample.memory:
+    if sample and sample.memory:
         fill_memory(linux.memory, sample.memory, now)
-    if sample.io and sample.io.pressure:
+    if sample and sample.io and sample.io.pressure:
         linux.io.timestamp = now
         fill_pressure(linux.io.psi, sample.io.pressure)
     linux.process.timestamp = now
-    linux.process.process_count.value = sample.pids.current if sample.pids else 0
-    _fill_network(linux.network, record, now)
-    linux.containers.extend(
-        daemon.statistics.of(container)
-        for container in daemon.containers_of(record.id)
-        if container.state is ContainerState.RUNNING
-    )
+    linux.process.process_count.value = sample.pids.current if sample and sample.pids else 0
+    _fill_network(linux.network, interfaces, now)
+    running = [c for c in daemon.containers_of(record.id) if c.state is ContainerState.RUNNING]
+    linux.containers.extend(await daemon.statistics.of(running))
     return stats
 
 
-def _fill_network(message: api.NetworkUsage, record: SandboxRecord, now: int) -> None:
+def _read(daemon: Daemon, record: SandboxRecord) -> tuple[CgroupStats | None, list[InterfaceCounters]]:
+    return read_cgroup(daemon.cgroups, record.cgroup), interfaces_of(record)
+
+
+def _fill_network(message: api.NetworkUsage, interfaces: list[InterfaceCounters], now: int) -> None:
     message.timestamp = now
-    for counters in interfaces_of(record):
+    for counters in interfaces:
         usage = api.NetworkInterfaceUsage(name=counters.name)
         usage.rx_bytes.value, usage.rx_errors.value = counters.rx_bytes, counters.rx_errors
         usage.tx_bytes.value, usage.tx_errors.value = counters.tx_bytes, counters.tx_errors

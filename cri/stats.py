@@ -7,15 +7,18 @@ does not read the cgroup twice. The size of the writable layer, which needs a wa
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
-from oci.cgroups import CgroupStats
+from oci.cgroups import CgroupDriver, CgroupStats
 from oci.cgroups.stats import MemoryStats, Pressure
+from oci.errors import CgroupError
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -56,6 +59,16 @@ def fill_swap(message: api.SwapUsage, memory: MemoryStats, now: int) -> None:
     message.swap_available_bytes.value = max((memory.swap_limit or 0) - (memory.swap_usage or 0), 0)
 
 
+def read_cgroup(driver: CgroupDriver, path: str) -> CgroupStats | None:
+    """None when it has gone meanwhile."""
+    try:
+        return driver.open(path).stats()
+    except CgroupError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return None
+        raise
+
+
 class ContainerStatistics:
     """Remembers, per container, the last CPU sample (for the rate) and the last measured layer size."""
 
@@ -63,6 +76,7 @@ class ContainerStatistics:
         self._daemon = daemon
         self._layers: dict[str, Layer] = {}
         self._samples: dict[str, tuple[int, int, int]] = {}  # timestamp, usage, rate
+        self._walking = asyncio.Semaphore(1)  # the threads are everybody's, and so is the disk
 
     def forget(self, container_id: str) -> None:
         self._samples.pop(container_id, None)
@@ -70,7 +84,18 @@ class ContainerStatistics:
         if layer and layer.task:
             layer.task.cancel()
 
-    def of(self, record: ContainerRecord) -> api.ContainerStats:
+    async def of(self, records: Sequence[ContainerRecord]) -> list[api.ContainerStats]:
+        """Of each of them. The cgroups are read in a thread: with many of them that takes its time."""
+        samples = await asyncio.to_thread(self._read, records)
+        return [self._message(record, sample) for record, sample in zip(records, samples, strict=True)]
+
+    def _read(self, records: Sequence[ContainerRecord]) -> list[CgroupStats | None]:
+        return [
+            read_cgroup(self._daemon.cgroups, record.cgroup) if record.state is ContainerState.RUNNING else None
+            for record in records
+        ]
+
+    def _message(self, record: ContainerRecord, sample: CgroupStats | None) -> api.ContainerStats:
         stats = api.ContainerStats(
             attributes=api.ContainerAttributes(
                 id=record.id,
@@ -79,8 +104,8 @@ class ContainerStatistics:
                 annotations=record.config.annotations,
             )
         )
-        if record.state is ContainerState.RUNNING:
-            self._fill(stats, record, self._daemon.cgroups.open(record.cgroup).stats())
+        if sample is not None:
+            self._fill(stats, record, sample)
         self._layer(stats.writable_layer, record)
         return stats
 
@@ -126,9 +151,12 @@ class ContainerStatistics:
 
     async def _measure(self, layer: Layer, container_id: str) -> None:
         try:
-            usage = await self._daemon.images.container_usage(self._daemon.paths.container(container_id))
+            async with self._walking:
+                usage = await self._daemon.images.container_usage(self._daemon.paths.container(container_id))
             layer.used_bytes, layer.inodes_used = usage.used_bytes, usage.inodes_used
             layer.timestamp = self._daemon.now()
+        except OSError as error:
+            self._daemon.log.warning("the writable layer of container %s was not measured: %s", container_id, error)
         finally:
             layer.measured = time.monotonic()
             layer.task = None

@@ -125,12 +125,16 @@ async def _signal_directly(daemon: Daemon, record: ContainerRecord, number: int,
     if everyone:
         await asyncio.to_thread(daemon.cgroups.open(record.cgroup).kill, number)
     elif pidfd is not None:
-        try:
-            signal.pidfd_send_signal(pidfd, number)
-        except ProcessLookupError:
-            pass  # a zombie's signals are sent, so it has been reaped
+        send_signal(pidfd, number)
     exits.watch_alone(daemon, record.id)
     return pidfd is not None
+
+
+def send_signal(pidfd: int, number: int) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass  # it ended, and has been reaped
 
 
 def signal_number(name: str) -> int:

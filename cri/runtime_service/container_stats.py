@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 async def container_stats(daemon: Daemon, request: api.ContainerStatsRequest, call: Call) -> api.ContainerStatsResponse:
     record = daemon.containers.need(request.container_id)
-    return api.ContainerStatsResponse(stats=daemon.statistics.of(record))
+    return api.ContainerStatsResponse(stats=(await daemon.statistics.of([record]))[0])

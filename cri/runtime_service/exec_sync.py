@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Self
 
 from cri.api import runtime_pb2 as api
 from cri.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from cri.exec_process import exec_process
-from cri.shims import ExecHandle
 from cri.state.machine import ContainerState
+from cri.state.records import ContainerRecord
+from cri.stopping import send_signal
 from cri.user_namespaces import give
 from oci import syscalls
 from oci.protocol.messages import ExecStart
@@ -39,48 +41,43 @@ async def exec_sync(daemon: Daemon, request: api.ExecSyncRequest, call: Call) ->
     record = daemon.containers.need(request.container_id)
     if record.state is not ContainerState.RUNNING:
         raise FailedPrecondition(f"container {record.id} is {record.state}, not running")
-    stdout, stderr = _Output(), _Output()
-    try:
-        with syscalls.closing(stdout.write_fd, stderr.write_fd):
-            give((stdout.write_fd, stderr.write_fd), daemon.sandboxes.need(record.sandbox_id).namespaces)
-            shim = await daemon.shim_of(record.sandbox_id)
-            process = await shim.exec(
-                ExecStart(
-                    container_id=record.id,
-                    exec_id=daemon.new_id(),
-                    process=exec_process(daemon, record, tuple(request.cmd)),
-                    stdout_fd=stdout.write_fd,
-                    stderr_fd=stderr.write_fd,
-                )
-            )
-        code = await _finish(process, request, record.id)
-        async with asyncio.timeout(_DRAIN_S) as limit:
-            try:
-                await asyncio.gather(stdout.ended.wait(), stderr.ended.wait())
-            except asyncio.CancelledError:
-                if not limit.expired():
-                    raise
-    except TimeoutError:
-        pass  # a child of the command keeps the pipe open: what came until now is the output
-    finally:
-        stdout.close()
-        stderr.close()
-    return api.ExecSyncResponse(stdout=bytes(stdout.kept), stderr=bytes(stderr.kept), exit_code=code)
+    with ExitStack() as opened:
+        stdout, stderr = opened.enter_context(_Output()), opened.enter_context(_Output())
+        try:
+            async with asyncio.timeout(request.timeout or None):
+                code = await _run(daemon, record, request, stdout, stderr)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"command {request.cmd[0]!r} in container {record.id} ran longer than {request.timeout} s"
+            ) from None
+        # A child of the command may keep the pipe open: what came until then is the output.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await stdout.ended.wait()
+                await stderr.ended.wait()
+        return api.ExecSyncResponse(stdout=bytes(stdout.kept), stderr=bytes(stderr.kept), exit_code=code)
 
 
-async def _finish(process: ExecHandle, request: api.ExecSyncRequest, container_id: str) -> int:
+async def _run(
+    daemon: Daemon, record: ContainerRecord, request: api.ExecSyncRequest, stdout: _Output, stderr: _Output
+) -> int:
     """The exit code. A command that outlives its timeout, or its caller, is killed."""
+    with syscalls.closing(stdout.write_fd, stderr.write_fd):
+        give((stdout.write_fd, stderr.write_fd), daemon.sandboxes.need(record.sandbox_id).namespaces)
+        shim = await daemon.shim_of(record.sandbox_id)
+        process = await shim.exec(
+            ExecStart(
+                container_id=record.id,
+                exec_id=daemon.new_id(),
+                process=exec_process(daemon, record, tuple(request.cmd)),
+                stdout_fd=stdout.write_fd,
+                stderr_fd=stderr.write_fd,
+            )
+        )
     try:
-        async with asyncio.timeout(request.timeout or None):
-            return await process.wait()
-    except TimeoutError:
-        await process.kill(signal.SIGKILL)
-        await process.wait()
-        raise DeadlineExceeded(
-            f"command {request.cmd[0]!r} in container {container_id} ran longer than {request.timeout} s"
-        ) from None
+        return await process.wait()
     except asyncio.CancelledError:
-        await process.kill(signal.SIGKILL)
+        send_signal(process.pidfd, signal.SIGKILL)
         raise
     finally:
         process.close()
@@ -96,6 +93,14 @@ class _Output:
         self.ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(self.read_fd, self._read)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.ended.is_set():
+            self._finish()
+        os.close(self.read_fd)
+
     def _read(self) -> None:
         try:
             data = os.read(self.read_fd, _READ_BYTES)
@@ -109,8 +114,3 @@ class _Output:
     def _finish(self) -> None:
         asyncio.get_running_loop().remove_reader(self.read_fd)
         self.ended.set()
-
-    def close(self) -> None:
-        if not self.ended.is_set():
-            self._finish()
-        os.close(self.read_fd)

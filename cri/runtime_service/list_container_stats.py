@@ -18,6 +18,5 @@ async def list_container_stats(
 ) -> api.ListContainerStatsResponse:
     wanted = request.filter
     records = select_containers(daemon, wanted.id, wanted.pod_sandbox_id, wanted.label_selector)
-    return api.ListContainerStatsResponse(
-        stats=[daemon.statistics.of(record) for record in records if record.state is ContainerState.RUNNING]
-    )
+    running = [record for record in records if record.state is ContainerState.RUNNING]
+    return api.ListContainerStatsResponse(stats=await daemon.statistics.of(running))

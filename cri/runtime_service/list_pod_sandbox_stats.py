@@ -22,7 +22,7 @@ async def list_pod_sandbox_stats(
     records = ([found] if found else []) if wanted.id else list(daemon.sandboxes)
     return api.ListPodSandboxStatsResponse(
         stats=[
-            sandbox_stats(daemon, record)
+            await sandbox_stats(daemon, record)
             for record in records
             if record.state is SandboxState.READY and matches_labels(record.config.labels, wanted.label_selector)
         ]
