@@ -56,7 +56,7 @@ def sandbox_status(record: SandboxRecord) -> api.PodSandboxStatus:
     )
     # The kubelet recreates a pod whose sandbox has no network message; with the host's network it is empty.
     status.network.SetInParent()
-    if record.ips:
+    if record.ips and record.state is SandboxState.READY:  # afterwards they may be another pod's
         status.network.ip = record.ips[0]
         status.network.additional_ips.extend(api.PodIP(ip=ip) for ip in record.ips[1:])
     return status

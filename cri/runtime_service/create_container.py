@@ -155,6 +155,7 @@ async def _create(
     progress: Progress,
 ) -> LiveContainer:
     config = record.config
+    await asyncio.to_thread(_make_log_directory, record)
     _write_bundle(daemon, record, specification)
     volumes = await open_image_volumes(daemon, config, specification, owners)
     try:
@@ -229,12 +230,8 @@ def _pid_namespace(daemon: Daemon, sandbox: SandboxRecord, options: api.Namespac
             f"NODE, but sandbox {sandbox.id} has a user namespace of its own",
         )
     if options.pid == api.POD:
-        if not sandbox.init_pid:
-            raise InvalidArgument(
-                "config.linux.security_context.namespace_options.pid",
-                f"POD, but sandbox {sandbox.id} was not made with a shared process namespace",
-            )
-        return f"/proc/{sandbox.init_pid}/ns/pid"
+        # POD is also what a message says that says nothing: in a pod that shares none, a container has its own.
+        return f"/proc/{sandbox.init_pid}/ns/pid" if sandbox.init_pid else ""
     if options.pid == api.TARGET:
         target = daemon.containers.need(options.target_id)
         if target.sandbox_id != sandbox.id or target.state is not ContainerState.RUNNING:
@@ -265,6 +262,15 @@ def _stop_signal(config: api.ContainerConfig, image: Image) -> str:
     except ValueError:
         return "SIGTERM"
     return image.config.stop_signal
+
+
+def _make_log_directory(record: ContainerRecord) -> None:
+    """The kubelet makes it; other clients count on the runtime."""
+    if record.log_path:
+        try:
+            os.makedirs(os.path.dirname(record.log_path), mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise InvalidArgument("config.log_path", f"{record.log_path}: {error.strerror}") from error
 
 
 def _write_bundle(daemon: Daemon, record: ContainerRecord, specification: Spec) -> None:

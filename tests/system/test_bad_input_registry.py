@@ -70,7 +70,7 @@ def test_a_fault_is_told_and_leaves_nothing(puller: Daemon, faulty: FaultyRegist
     [
         ("missing", grpc.StatusCode.NOT_FOUND),
         ("locked", grpc.StatusCode.UNAUTHENTICATED),
-        ("broken", grpc.StatusCode.UNAVAILABLE),
+        ("broken", grpc.StatusCode.UNKNOWN),
     ],
 )
 def test_codes_say_whose_fault_it_is(puller: Daemon, faulty: FaultyRegistry, fault: str, code: grpc.StatusCode) -> None:
@@ -84,7 +84,7 @@ def test_no_registry_at_all(puller: Daemon) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         puller.client.pull("127.0.0.1:9/app:1")
     assert isinstance(caught.value, grpc.Call)
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.code() is grpc.StatusCode.UNKNOWN
     assert "127.0.0.1:9" in (caught.value.details() or "")
 
 
