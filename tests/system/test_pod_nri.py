@@ -148,7 +148,10 @@ def test_what_a_late_plugin_is_shown_after_a_restart(pods: Pods) -> None:
 
 
 def test_a_plugin_that_hangs_delays_a_pod_once(pods: Pods, plugin: FakePlugin) -> None:
-    plugin.handlers["RunPodSandbox"] = lambda _: threading.Event().wait(60) and None
+    def hang(_: Message) -> None:
+        threading.Event().wait(60)
+
+    plugin.handlers["RunPodSandbox"] = hang
     pods.run()
     assert plugin.closed.wait(10)
     pods.run()
