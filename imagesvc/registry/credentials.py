@@ -55,7 +55,9 @@ class Login:
 
 
 def login_of(credentials: Credentials) -> Login:
-    """Raises ValueError where `auth` cannot be read."""
+    """Raises ValueError, without showing a secret, where one cannot be read or sent."""
+    if not (credentials.registry_token.isascii() and credentials.registry_token.isprintable()):
+        raise ValueError("the registry token has characters that no header can hold")
     username, password = credentials.username, credentials.password
     if credentials.auth and not (username or password):
         username, password = decode_auth(credentials.auth)

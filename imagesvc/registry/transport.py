@@ -11,9 +11,11 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from imagesvc.errors import RegistryConfigError
 from imagesvc.registry.messages import Failure, Request, Response, Send, Tls, Trouble, Want
 
 _PIECE: Final = 256 << 10
@@ -156,9 +158,11 @@ class Transport:
         if context is None:
             context = ssl.create_default_context()
             for path in tls.ca:
-                context.load_verify_locations(path)
+                with _reading(path):
+                    context.load_verify_locations(path)
             for certificate, key in tls.client:
-                context.load_cert_chain(certificate, key or None)
+                with _reading(certificate):
+                    context.load_cert_chain(certificate, key or None)
             if tls.skip_verify:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -179,6 +183,17 @@ class Transport:
                 return body
             body += piece
         return body[:limit]
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """A file of certificates; an operator's mistake is not the registry's. Raises RegistryConfigError."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise RegistryConfigError(path, f"is no usable certificate: {error.reason or error}") from None
+    except OSError as error:
+        raise RegistryConfigError(path, error.strerror or "cannot be read") from None
 
 
 def _proxy(scheme: str, host: str) -> tuple[str, int, dict[str, str]] | None:
@@ -224,5 +239,6 @@ def _failure(error: Exception, progress_timeout: float, request: Request | None)
     if isinstance(error, OSError):
         return Failure(trouble=Trouble.UNREACHABLE, text=error.strerror or str(error))
     if isinstance(error, ValueError):
-        return Failure(trouble=Trouble.BROKEN, text=f"its answer is malformed: {error}")
+        # Not the error's text: it may quote a header that is a secret.
+        return Failure(trouble=Trouble.BROKEN, text="the request or its answer is malformed")
     raise error

@@ -36,6 +36,13 @@ def test_unreadable_auth_is_refused_without_showing_it(text: str) -> None:
     assert text not in str(caught.value) or text == "!"
 
 
+@pytest.mark.parametrize("token", ["a\nb", "a\tb", "ä"])
+def test_tokens_that_no_header_can_hold(token: str) -> None:
+    with pytest.raises(ValueError, match="no header can hold") as caught:
+        login_of(Credentials(registry_token=token))
+    assert token not in str(caught.value)
+
+
 def test_secrets_hide_themselves() -> None:
     credentials = Credentials(
         username="me",

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from imagesvc.registry.messages import Failure, Request, Response, Send, Trouble, Want
+from imagesvc.errors import RegistryConfigError
+from imagesvc.registry.messages import Failure, Request, Response, Send, Tls, Trouble, Want
 from imagesvc.registry.transport import Interrupted, Transport
 
 BODY = bytes(range(256)) * 2000
@@ -234,6 +236,25 @@ def test_a_plain_server_asked_with_tls(transport: Transport) -> None:
     with serving(lambda handler: respond(handler, 200, b"")) as server:
         failure = bad(transport.send(get(server.url.replace("http:", "https:"))))
         assert failure.trouble in (Trouble.TLS, Trouble.BROKEN)
+
+
+def test_files_of_certificates_that_cannot_be_used(transport: Transport, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for tls, problem in (
+        (Tls(ca=(str(tmp_path / "missing.pem"),)), "No such file"),
+        (Tls(ca=(str(tmp_path / "empty.pem"),)), "no usable certificate"),
+        (Tls(client=((str(tmp_path / "empty.pem"), ""),)), "no usable certificate"),
+    ):
+        with pytest.raises(RegistryConfigError, match=problem) as caught:
+            transport.send(Send(request=Request(method="GET", url="https://127.0.0.1:1/", tls=tls)))
+        assert caught.value.path.endswith(".pem")
+
+
+def test_headers_that_cannot_be_sent_are_not_shown(transport: Transport) -> None:
+    with serving(lambda handler: respond(handler, 200, b"")) as server:
+        request = Request(method="GET", url=server.url, headers={"Authorization": "s3cret\n"})
+        failure = bad(transport.send(Send(request=request)))
+        assert "s3cret" not in failure.text
 
 
 def test_proxies_of_the_environment(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,16 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from e2e.registry import RunningRegistry
 from imagesvc import errors
 from imagesvc.layer.writer import LayerForm
+from imagesvc.progress import Phase, PullProgress
 from oci import syscalls
 from tests.system.faulty_registry import FaultyRegistry
 from tests.system.image_node import Node, tree
@@ -108,6 +111,58 @@ async def test_a_caller_that_goes_away_ends_its_pull(node: Node, faulty: FaultyR
             await asyncio.wait_for(service.pull(f"{faulty.address}/{fault}:1"), 0.8)
         node.is_clean()
         assert (await service.pull(f"{faulty.address}/good:1")).repo_tags == (f"{faulty.address}/good:1",)
+
+
+@asynccontextmanager
+async def cutting_proxy(address: str, after: int) -> AsyncIterator[str]:
+    """Passes to `address`, and cuts the first answer that has more than `after` bytes; yields HOST:PORT."""
+    host, _, port = address.partition(":")
+    cut = asyncio.Event()
+    running: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
+        passed = 0
+        while data := await reader.read(65536):
+            passed += len(data)
+            if limit is not None and passed > limit and not cut.is_set():
+                cut.set()
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
+        pumps = [
+            asyncio.ensure_future(pump(reader, upstream_writer, None)),
+            asyncio.ensure_future(pump(upstream_reader, writer, after)),
+        ]
+        running.update(pumps)
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        writer.close()
+        upstream_writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert cut.is_set()
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_a_connection_that_is_cut_is_taken_up_again(
+    erofs_node: Node, pushed: dict[str, str], registry: RunningRegistry
+) -> None:
+    heard: list[PullProgress] = []
+    async with cutting_proxy(registry.address, 3 << 20) as address, erofs_node.service() as service:
+        image = await service.pull(f"{address}/imagesvc/big:1", on_progress=heard.append)
+        assert image.id == pushed["id:big"]
+    phases = [progress.layers[1].phase for progress in heard if len(progress.layers) == 2]
+    assert Phase.RETRYING in phases
+    assert phases[-1] is Phase.DONE
 
 
 async def test_a_caller_that_goes_away_leaves_the_pull_to_the_others(erofs_node: Node, pushed: dict[str, str]) -> None:
