@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
+from cri.specgen.validate import check_command
 from cri.streaming.daemon_runtime import running_container
 from cri.streaming.tickets import ExecTicket
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 
 async def exec(daemon: Daemon, request: api.ExecRequest, call: Call) -> api.ExecResponse:
-    if not request.cmd:
-        raise InvalidArgument("cmd", "is required")
+    check_command("cmd", request.cmd)
     check_streams(request)
     record = running_container(daemon, request.container_id)
     ticket = ExecTicket(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from cri.api import runtime_pb2 as api
 from cri.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from cri.exec_process import exec_process
+from cri.specgen.validate import check_command
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from cri.stopping import send_signal
@@ -34,8 +35,7 @@ _DRAIN_S = 0.25
 
 
 async def exec_sync(daemon: Daemon, request: api.ExecSyncRequest, call: Call) -> api.ExecSyncResponse:
-    if not request.cmd:
-        raise InvalidArgument("cmd", "is required")
+    check_command("cmd", request.cmd)
     if request.timeout < 0:
         raise InvalidArgument("timeout", f"{request.timeout} s is negative")
     record = daemon.containers.need(request.container_id)

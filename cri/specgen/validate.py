@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 
@@ -82,6 +84,15 @@ def _mount(field: str, mount: api.Mount) -> None:
             raise InvalidArgument(f"{field}.recursive_read_only", "needs readonly beside it")
         if mount.propagation != api.PROPAGATION_PRIVATE:
             raise InvalidArgument(f"{field}.recursive_read_only", "needs private propagation")
+
+
+def check_command(field: str, command: Sequence[str]) -> None:
+    """An argument of execve ends at its first NUL."""
+    if not command:
+        raise InvalidArgument(field, "is required")
+    for word in command:
+        if "\0" in word:
+            raise InvalidArgument(field, f"{word!r} holds a NUL")
 
 
 def check_resources(resources: api.LinuxContainerResources) -> None:
