@@ -147,6 +147,12 @@ class RuntimeSettings:
     cgroup_root: str = key(
         "/coracle", "Cgroup for pods that come without a cgroup parent, and for the shims.", check=checks.cgroup_path
     )
+    cdi_directories: tuple[Path, ...] = key(
+        (Path("/etc/cdi"), Path("/var/run/cdi")),
+        "Directories of CDI specifications, which describe vendors' devices; of two that describe one device the later "
+        "wins.",
+        check=checks.each(checks.absolute),
+    )
     handlers: tuple[HandlerSettings, ...] = key((), "Other OCI runtimes, each under the name a RuntimeClass gives.")
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from cri.cdi import catalog
 from cri.errors import CriError, FailedPrecondition
 from cri.nri import adjust, events, views
 from cri.nri.adaptation import Adaptation
@@ -165,6 +166,10 @@ class Nri:
                     )
                     await self._adaptation.tell(events.POST_CREATE_CONTAINER, request)
 
+    def _inject_cdi(self, base: spec.Spec, names: Sequence[str]) -> spec.Spec:
+        directories = self._daemon.settings.runtime.cdi_directories
+        return catalog.inject(directories, base, names, "adjust.CDI_devices")
+
     async def _ask_for_adjustments(
         self, sandbox: SandboxRecord, record: ContainerRecord, specification: spec.Spec
     ) -> tuple[ContainerRecord, spec.Spec]:
@@ -173,7 +178,7 @@ class Nri:
                 pod=views.pod(sandbox), container=views.container(record, specification)
             )
             adjustment, updates, evictions = await self._adaptation.create_container(request)
-        specification = adjust.apply(specification, adjustment)
+        specification = await asyncio.to_thread(adjust.apply, specification, adjustment, self._inject_cdi)
         record = self._daemon.containers.need(record.id)
         if record.state is not ContainerState.CREATING:
             raise FailedPrecondition(f"container {record.id} is {record.state}: it was taken away while it was made")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cri import declared_volumes, security, user_namespaces
 from cri.api import runtime_pb2 as api
+from cri.cdi import catalog
 from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cri.host import process_state, requested_devices
 from cri.image_volumes import open_image_volumes
@@ -133,7 +134,8 @@ async def _make(
             owners=owners,
         )
         inputs = replace(inputs, declared_volumes=volumes)
-        async with daemon.nri.making_container(sandbox, record, container_spec(inputs)) as (record, specification):
+        wanted = await _with_cdi_devices(daemon, config, container_spec(inputs))
+        async with daemon.nri.making_container(sandbox, record, wanted) as (record, specification):
             live = await _create(daemon, record, specification, rootfs, owners, progress)
             _check_ready(daemon, sandbox.id)
             return daemon.containers.put(
@@ -144,6 +146,14 @@ async def _make(
                     user=(user.uid, user.gid, tuple(user.additional_gids)),
                 )
             )
+
+
+async def _with_cdi_devices(daemon: Daemon, config: api.ContainerConfig, base: Spec) -> Spec:
+    names = [device.name for device in config.CDI_devices]
+    if not names:
+        return base
+    directories = daemon.settings.runtime.cdi_directories
+    return await asyncio.to_thread(catalog.inject, directories, base, names, "config.CDI_devices")
 
 
 async def _create(

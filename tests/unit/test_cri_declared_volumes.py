@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cri.api import runtime_pb2 as api
 from cri import declared_volumes
+from cri.api import runtime_pb2 as api
 
 
 def config(*places: str) -> api.ContainerConfig:
