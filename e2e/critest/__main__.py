@@ -48,9 +48,9 @@ def main(program: Path, runtime: str, focus: str, skip: str, keep: Path | None, 
         click.echo(f"{push_images(registry.client)} images in the registry at {registry.address}")
         mirrors = dict.fromkeys(MIRRORED_HOSTS, registry.address)
         if runtime == "coracle":
-            subject: Runtime = Daemon(
-                DaemonSettings(name=f"ct{os.getpid()}", directory=directory / "coracle", mirrors=mirrors)
-            )
+            daemon = Daemon(DaemonSettings(name=f"ct{os.getpid()}", directory=directory / "coracle", mirrors=mirrors))
+            subject: Runtime = daemon
+            arguments = (f"-nri-socket={daemon.runroot}/nri.sock", *arguments)
         else:
             subject = Peer(
                 PeerSettings(
