@@ -179,6 +179,9 @@ async def adopt(daemon: Daemon, record: SandboxRecord, pod: LivePod) -> None:
     daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(shim_pid=shim.pid))
     pod.shim = shim
     pod.shim_ready.set()
+    for adopted in containers:
+        if live := daemon.live_containers.get(adopted.container_id):
+            live.unwatch()
     daemon.watch_shim(record.id, shim)
 
 

@@ -49,16 +49,17 @@ class LiveContainer:
             self.watched = True
 
     def _ended(self, ended: Callable[[], None]) -> None:
-        self._unwatch()
+        self.unwatch()
         ended()
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
+        """A shim tells of it again."""
         if self.watched and self.handles.pidfd is not None:
             asyncio.get_running_loop().remove_reader(self.handles.pidfd)
         self.watched = False
 
     def close(self) -> None:
-        self._unwatch()
+        self.unwatch()
         close_fds(self.handles)
         self.handles = ContainerHandles(pid=self.handles.pid)
 
