@@ -154,7 +154,7 @@ class DirectoryLayer:
         except FileNotFoundError:
             return
         except IsADirectoryError:
-            self._forget_descriptors()
+            self._forget_descriptors(but=directory)
             shutil.rmtree(os.fsdecode(name), dir_fd=directory)
 
     # --- descriptors -----------------------------------------------------------------------------------------------
@@ -180,10 +180,11 @@ class DirectoryLayer:
             os.close(self._open.popitem(last=False)[1])
         return fd
 
-    def _forget_descriptors(self) -> None:
-        for fd in self._open.values():
-            os.close(fd)
-        self._open.clear()
+    def _forget_descriptors(self, but: int = -1) -> None:
+        for node, fd in list(self._open.items()):
+            if fd != but:
+                del self._open[node]
+                os.close(fd)
 
     def _finish_directories(self) -> None:
         """Attributes of all directories, children before parents, since every change below moves a parent's time."""

