@@ -91,6 +91,8 @@ async def _run(daemon: Daemon, sandbox_id: str, config: api.ContainerConfig, pro
             _check_ready(daemon, sandbox_id)  # a stop of the pod ends what is being made in it
         if isinstance(error, ContainerError):
             raise _explain(error, config) from error
+        if isinstance(error, OSError) and record.log_path and error.filename == record.log_path:
+            raise InvalidArgument("config.log_path", f"{record.log_path}: {error.strerror}") from error
         raise
 
 
