@@ -26,6 +26,9 @@ EXITED: Final = pb.ContainerState.CONTAINER_EXITED
 READY: Final = pb.PodSandboxState.SANDBOX_READY
 NOT_READY: Final = pb.PodSandboxState.SANDBOX_NOTREADY
 
+#: Of all pods that the suite makes.
+NAMESPACE: Final = "conformance"
+
 _NUMBERS: Final = itertools.count()
 
 
@@ -64,7 +67,7 @@ class Pods:
         name = f"pod-{next(_NUMBERS)}"
         logs = self.target.directory / "logs" / name
         logs.mkdir(parents=True)
-        return pod_config(name, logs=logs, cgroup_parent=self.target.cgroup, namespace="conformance", **settings)
+        return pod_config(name, logs=logs, cgroup_parent=self.target.cgroup, namespace=NAMESPACE, **settings)
 
     def made(self, sandbox: str) -> str:
         """For a pod that the test ran itself."""
@@ -123,9 +126,12 @@ class Pods:
         return answer.image if answer.HasField("image") else None
 
     def remove_all(self) -> None:
-        for sandbox in self._made:
+        """proto, RemovePodSandbox: when it has answered, the sandbox and its containers are in no list."""
+        for sandbox in {pod.id for pod in self.client.pods()} & set(self._made):
             self.client.stop_pod(sandbox)
             self.client.remove_pod(sandbox)
+        assert not [pod for pod in self.client.pods() if pod.metadata.namespace == NAMESPACE]
+        assert not {one.pod_sandbox_id for one in self.client.containers()} & set(self._made)
 
 
 def until(holds: Callable[[], bool], *, seconds: float = 30) -> None:

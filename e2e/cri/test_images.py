@@ -66,7 +66,7 @@ def test_an_index_gives_this_machines_image(pods: Pods, client: Client) -> None:
 
 
 def test_the_list_and_its_filter(pods: Pods, client: Client, throwaway: str) -> None:
-    """proto: a filter names one image; one that is not there is an empty list."""
+    """proto: a filter names one image; one that is not there is an empty list. No image is listed twice."""
 
     def listed(name: str) -> list[str]:
         request = pb.ListImagesRequest(filter=pb.ImageFilter(image=pb.ImageSpec(image=name)))

@@ -27,7 +27,8 @@ def namespace(client: Client, container: Container, kind: str) -> str:
 
 def run(pods: Pods, **modes: Any) -> Pod:
     config = pods.config()
-    config.linux.security_context.namespace_options.MergeFrom(pb.NamespaceOption(**modes))
+    for name, mode in modes.items():  # one by one: POD is 0, which a merge would not copy
+        setattr(config.linux.security_context.namespace_options, name, mode)
     return pods.run(config)
 
 
