@@ -38,6 +38,7 @@ def features(*, user_namespaces: bool) -> Features:
     return Features(
         recursive_read_only_mounts=_kernel() >= (5, 12),
         supplemental_groups_policy=True,
+        mount_options=True,
         user_namespaces=user_namespaces,
     )
 

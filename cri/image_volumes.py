@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from cri.daemon import Daemon
 
 
+def volume_images(daemon: Daemon, config: api.ContainerConfig) -> tuple[tuple[str, str], ...]:
+    """Container path and image id of each image volume."""
+    found = [
+        (mount.container_path, daemon.images.find(mount.image.image)) for mount in config.mounts if mount.image.image
+    ]
+    return tuple((path, image.id) for path, image in found if image is not None)
+
+
 async def open_image_volumes(
     daemon: Daemon, config: api.ContainerConfig, specification: Spec, owners: Owners | None
 ) -> dict[int, int]:

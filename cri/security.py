@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FIELD = "config.linux.security_context"
 DEFAULT_APPARMOR_PROFILE = "coracle-default"
+LOADED_APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 
 
 def filter_program(
@@ -61,9 +62,14 @@ def _deprecated_seccomp(path: str) -> tuple[api.SecurityProfile.ProfileType.Valu
     raise InvalidArgument(f"{_FIELD}.seccomp_profile_path", f"{path!r} is not a profile")
 
 
-def apparmor_profile(host: HostFacts, context: api.LinuxContainerSecurityContext) -> str | None:
-    """The profile to run under; None where there is none. A named one must be possible, the default need not be."""
-    if context.privileged:
+def apparmor_profile(
+    host: HostFacts, context: api.LinuxContainerSecurityContext, profiles: Path = LOADED_APPARMOR_PROFILES
+) -> str | None:
+    """The profile to run under; None where there is none. A named one must be loaded, the default need not be.
+
+    `profiles` is the kernel's list; where it cannot be read (securityfs is not mounted), start will tell.
+    """
+    if context.privileged or (not host.apparmor and not _names_profile(context)):
         return None
     if context.HasField("apparmor"):
         kind, reference = context.apparmor.profile_type, context.apparmor.localhost_ref
@@ -72,11 +78,33 @@ def apparmor_profile(host: HostFacts, context: api.LinuxContainerSecurityContext
     if kind == api.SecurityProfile.Localhost:
         if not host.apparmor:
             raise Unavailable(f"AppArmor profile {reference!r}: AppArmor is not enabled on this host")
-        return reference.removeprefix("localhost/")
+        name = reference.removeprefix("localhost/")
+        loaded = _loaded(profiles)
+        if loaded is not None and name not in loaded:
+            raise InvalidArgument(f"{_FIELD}.apparmor", f"AppArmor profile {name!r} is not loaded on this host")
+        return name
+    if kind == api.SecurityProfile.RuntimeDefault and DEFAULT_APPARMOR_PROFILE in (_loaded(profiles) or ()):
+        return DEFAULT_APPARMOR_PROFILE
     return None
+
+
+def _names_profile(context: api.LinuxContainerSecurityContext) -> bool:
+    if context.HasField("apparmor"):
+        return context.apparmor.profile_type == api.SecurityProfile.Localhost
+    return context.apparmor_profile.startswith("localhost/")
+
+
+def _loaded(profiles: Path) -> frozenset[str] | None:
+    """Lines are "NAME (MODE)"; a name may hold blanks."""
+    try:
+        return frozenset(line.rpartition(" (")[0] for line in profiles.read_text().splitlines())
+    except OSError:
+        return None
 
 
 def _deprecated_apparmor(profile: str) -> tuple[api.SecurityProfile.ProfileType.ValueType, str]:
     if profile.startswith("localhost/"):
         return api.SecurityProfile.Localhost, profile.removeprefix("localhost/")
+    if profile == "unconfined":
+        return api.SecurityProfile.Unconfined, ""
     return api.SecurityProfile.RuntimeDefault, ""

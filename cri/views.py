@@ -103,12 +103,25 @@ def container_status(record: ContainerRecord) -> api.ContainerStatus:
         message=record.message,
         labels=config.labels,
         annotations=config.annotations,
-        mounts=config.mounts,
+        mounts=_mounts(record),
         log_path=record.log_path,
         resources=api.ContainerResources(linux=record.resources),
         user=api.ContainerUser(linux=api.LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups)),
         stop_signal=_stop_signal(record.stop_signal),
     )
+
+
+def _mounts(record: ContainerRecord) -> list[api.Mount]:
+    """As they were asked for; image volumes with the image that their name stood for (KEP-5365)."""
+    images = dict(record.volume_images)
+    mounts = []
+    for asked in record.config.mounts:
+        mount = api.Mount()
+        mount.CopyFrom(asked)
+        if image := images.get(mount.container_path):
+            mount.image.image_ref = image
+        mounts.append(mount)
+    return mounts
 
 
 def _image(record: ContainerRecord) -> api.ImageSpec:

@@ -18,7 +18,7 @@ from cri.api import runtime_pb2 as api
 from cri.cdi import catalog
 from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cri.host import process_state, requested_devices
-from cri.image_volumes import open_image_volumes
+from cri.image_volumes import open_image_volumes, volume_images
 from cri.joined import Progress
 from cri.live import LiveContainer
 from cri.pod_files import host_hostname, pod_files
@@ -146,6 +146,7 @@ async def _make(
                     pid=live.handles.pid,
                     pid_start=_start_of(record.id, live.handles.pid),
                     user=(user.uid, user.gid, tuple(user.additional_gids)),
+                    volume_images=volume_images(daemon, config),
                 )
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 
 from cri.api import runtime_pb2 as api
 from cri.specgen.inputs import ContainerInputs
@@ -89,12 +90,15 @@ def _device_mounts(inputs: ContainerInputs) -> list[spec.Mount]:
 
 def _volume(path: str, mount: api.Mount) -> spec.Mount:
     if mount.image.image:
-        return spec.Mount(destination=path, type="bind", options=("rbind", "ro", "rprivate"))
+        return spec.Mount(
+            destination=path, type="bind", options=("rbind", "ro", "rprivate", *_everywhere(mount.mount_options))
+        )
     options = ["rbind", _PROPAGATION[mount.propagation]]
     if mount.recursive_read_only:
         options.append("rro")
     options.append("ro" if mount.readonly else "rw")
-    options += mount.mount_options
+    # At the end: of two that contradict each other the later one counts.
+    options += _everywhere(mount.mount_options)
     return spec.Mount(
         destination=path,
         type="bind",
@@ -103,6 +107,11 @@ def _volume(path: str, mount: api.Mount) -> spec.Mount:
         uid_mappings=_mappings(mount.uidMappings),
         gid_mappings=_mappings(mount.gidMappings),
     )
+
+
+def _everywhere(options: Iterable[str]) -> list[str]:
+    """For the mounts below the volume's own as well: nobody who asks for noexec means only the top one."""
+    return [one for option in options for one in (option, f"r{option}")]
 
 
 def _declared(path: str, source: str) -> spec.Mount:

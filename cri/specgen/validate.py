@@ -8,6 +8,10 @@ from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 
 
+#: What a volume's bind mount may be asked to be, beyond what the CRI has fields of its own for (KEP-5855).
+MOUNT_OPTIONS = ("noexec", "exec", "nodev", "dev", "nosuid", "suid")
+
+
 def check_sandbox_config(config: api.PodSandboxConfig) -> None:
     if not config.HasField("metadata"):
         raise InvalidArgument("config.metadata", "is required")
@@ -77,6 +81,9 @@ def _mount(field: str, mount: api.Mount) -> None:
         raise InvalidArgument(f"{field}.host_path", f"{mount.host_path!r} is not an absolute path")
     else:
         _text(f"{field}.host_path", mount.host_path)
+    for option in mount.mount_options:
+        if option not in MOUNT_OPTIONS:
+            raise InvalidArgument(f"{field}.mount_options", f"{option!r} is not one of {', '.join(MOUNT_OPTIONS)}")
     if mount.propagation not in (0, 1, 2):
         raise InvalidArgument(f"{field}.propagation", f"{mount.propagation} is not a mount propagation")
     if mount.recursive_read_only:

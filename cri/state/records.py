@@ -97,6 +97,7 @@ class ContainerRecord:
     stop_signal: str = "SIGTERM"
     user: tuple[int, int, tuple[int, ...]] = (0, 0, ())  #: uid, gid, supplementary groups
     resources_bytes: bytes = b""  #: LinuxContainerResources in force, where updates changed the configured ones
+    volume_images: tuple[tuple[str, str], ...] = ()  #: container path and image id of each image volume
     delivered: bool = False
 
     @cached_property
@@ -163,6 +164,7 @@ def sandbox_from_row(row: tuple[str, str, str, bytes, str]) -> SandboxRecord:
 def container_from_row(row: tuple[str, str, str, bytes, str]) -> ContainerRecord:
     facts = json.loads(row[4])
     facts["resources_bytes"] = bytes.fromhex(facts.get("resources_bytes", ""))
+    facts["volume_images"] = tuple((path, image) for path, image in facts.get("volume_images", ()))
     if "user" in facts:
         uid, gid, groups = facts["user"]
         facts["user"] = (uid, gid, tuple(groups))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
 
 from cri.api import runtime_pb2 as pb
-from tests.system.pods import Pods
+from tests.system.pods import Pods, refused
 
 
 def security(**fields: object) -> pb.LinuxContainerSecurityContext:
@@ -183,3 +184,33 @@ def test_what_the_image_declares_to_be_written_to_is_writable(pods: Pods) -> Non
         context = security(readonly_rootfs=True, run_as_user=pb.Int64Value(value=0))
         lines = pods.output("sh", "-c", script, image=pods.images.with_user, security=context)
         assert lines == ["0", "x", "refused"]
+
+
+def test_a_volume_with_mount_options(pods: Pods, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o755)
+    plain = pb.Mount(container_path="/plain", host_path=str(tmp_path))
+    strict = pb.Mount(container_path="/strict", host_path=str(tmp_path), mount_options=["exec", "noexec", "nosuid"])
+    script = "/plain/program; /strict/program 2>/dev/null || echo refused; grep /strict /proc/mounts"
+    lines = pods.output("sh", "-c", script, mounts=[plain, strict])
+    assert lines[:2] == ["ran", "refused"]
+    assert {"noexec", "nosuid"} <= set(lines[2].split()[3].split(","))
+
+
+def test_an_ephemeral_container_sees_its_targets_processes(pods: Pods) -> None:
+    pod = pods.run()
+    target = pods.start(pod, "sleep", "1001", name="target")
+    aimed = security(namespace_options=pb.NamespaceOption(pid=pb.TARGET, target_id=target.id))
+    lines = pods.output("sh", "-c", "cat /proc/1/cmdline | tr '\\0' ' '; echo; echo $$", pod=pod, security=aimed)
+    assert lines[0].strip() == "sleep 1001"
+    assert lines[1] != "1"
+    # Its end is not its target's.
+    assert pods.client.status(target.id).state == pb.ContainerState.CONTAINER_RUNNING
+
+
+def test_a_target_must_run_in_the_same_pod(pods: Pods) -> None:
+    pod, other = pods.run(), pods.run()
+    target = pods.start(other, "sleep", "1001", name="target")
+    aimed = security(namespace_options=pb.NamespaceOption(pid=pb.TARGET, target_id=target.id))
+    refused(lambda: pods.create(pod, "true", security=aimed), grpc.StatusCode.FAILED_PRECONDITION, target.id)

@@ -14,6 +14,8 @@ from cri.specgen.process import container_args, container_capabilities, containe
 from cri.specgen.resources import container_resources, linux_resources
 from imagesvc.config import ImageConfig
 from oci import spec
+from oci.plan.mount_options import parse_options
+from oci.syscalls import MOUNT_ATTR_NOEXEC
 from oci.users import ResolvedUser
 
 EVERY = ("CAP_CHOWN", "CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_SYS_ADMIN")
@@ -199,3 +201,14 @@ def test_a_group_that_is_not_mapped_cannot_own_the_terminals() -> None:
     made = container_spec(replace(inputs(), users=users))
     (terminals,) = (mount for mount in made.mounts if mount.destination == "/dev/pts")
     assert "gid=5" not in terminals.options
+
+
+def test_options_of_a_mount_hold_for_all_below_it_and_come_last() -> None:
+    mount = api.Mount(container_path="/v", host_path="/h", mount_options=["exec", "noexec"])
+    image = api.Mount(container_path="/i", image=api.ImageSpec(image="i"), readonly=True, mount_options=["nosuid"])
+    made = {m.destination: m.options for m in container_mounts(inputs(api.ContainerConfig(mounts=[mount, image])))}
+    assert made["/v"][-4:] == ("exec", "rexec", "noexec", "rnoexec")
+    assert made["/i"][-2:] == ("nosuid", "rnosuid")
+    options = parse_options(made["/v"])
+    assert options.set & MOUNT_ATTR_NOEXEC
+    assert options.recursive_set & MOUNT_ATTR_NOEXEC

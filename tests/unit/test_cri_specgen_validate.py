@@ -31,9 +31,7 @@ SANDBOX_CASES: dict[str, Callable[[api.PodSandboxConfig], object]] = {
     "config.port_mappings[0].host_port:": lambda c: c.port_mappings.add(container_port=80, host_port=70000),
     "config.port_mappings[0].container_port:": lambda c: c.port_mappings.add(container_port=-1),
     "config.dns_config.servers:": lambda c: c.dns_config.servers.append("1.1.1.1\nsearch evil"),
-    "config.linux.security_context.run_as_group:": lambda c: setattr(
-        c.linux.security_context.run_as_group, "value", 5
-    ),
+    "config.linux.security_context.run_as_group:": lambda c: setattr(c.linux.security_context.run_as_group, "value", 5),
     "config.linux.cgroup_parent:": lambda c: setattr(c.linux, "cgroup_parent", "/a/../../b"),
     "config.linux.security_context.namespace_options.userns_options.mode:": lambda c: setattr(
         c.linux.security_context.namespace_options.userns_options, "mode", api.TARGET
@@ -43,9 +41,7 @@ SANDBOX_CASES: dict[str, Callable[[api.PodSandboxConfig], object]] = {
             [api.IDMapping(host_id=1, length=1), api.IDMapping(host_id=5, length=1)]
         )
     ),
-    "config.linux.resources.memory_limit_in_bytes:": lambda c: setattr(
-        c.linux.resources, "memory_limit_in_bytes", -1
-    ),
+    "config.linux.resources.memory_limit_in_bytes:": lambda c: setattr(c.linux.resources, "memory_limit_in_bytes", -1),
 }
 
 
@@ -67,14 +63,12 @@ CONTAINER_CASES: dict[str, Callable[[api.ContainerConfig], object]] = {
     "config.image.image:": lambda c: c.ClearField("image"),
     "config.log_path: '../x'": lambda c: setattr(c, "log_path", "../x"),
     "config.log_path: '/x'": lambda c: setattr(c, "log_path", "/x"),
-    "config.linux.security_context.run_as_group:": lambda c: setattr(
-        c.linux.security_context.run_as_group, "value", 5
-    ),
+    "config.linux.security_context.run_as_group:": lambda c: setattr(c.linux.security_context.run_as_group, "value", 5),
     "config.linux.security_context.run_as_user:": lambda c: setattr(
         c.linux.security_context.run_as_user, "value", 1 << 32
     ),
-    "config.linux.security_context.supplemental_groups:": lambda c: (
-        c.linux.security_context.supplemental_groups.append(-1)
+    "config.linux.security_context.supplemental_groups:": lambda c: c.linux.security_context.supplemental_groups.append(
+        -1
     ),
     "config.linux.resources.cpu_period:": lambda c: setattr(c.linux.resources, "cpu_period", 999),
     "config.linux.resources.cpu_quota:": lambda c: setattr(c.linux.resources, "cpu_quota", -2),
@@ -82,6 +76,7 @@ CONTAINER_CASES: dict[str, Callable[[api.ContainerConfig], object]] = {
     "config.linux.resources.cpuset_cpus:": lambda c: setattr(c.linux.resources, "cpuset_cpus", "0-3;x"),
     "config.linux.resources.unified:": lambda c: c.linux.resources.unified.update({"../memory.max": "1"}),
     "config.mounts[0].container_path:": mount(container_path=""),
+    "config.mounts[0].mount_options:": mount(mount_options=["noexec", "rw"]),
     "config.mounts[0].host_path:": mount(host_path="relative"),
     "config.mounts[0].readonly:": mount(host_path="", image=api.ImageSpec(image="a")),
     "config.mounts[0].host_path: cannot": mount(readonly=True, image=api.ImageSpec(image="a")),
@@ -114,3 +109,29 @@ def test_run_as_group_is_fine_beside_a_user_name() -> None:
 def test_updates_are_checked_too() -> None:
     with pytest.raises(InvalidArgument, match="linux.cpu_shares: -5 is negative"):
         check_resources(api.LinuxContainerResources(cpu_shares=-5))
+
+
+def users(host_id: int = 1, length: int = 1, **namespaces: api.NamespaceMode.ValueType) -> api.PodSandboxConfig:
+    config = sandbox()
+    options = config.linux.security_context.namespace_options
+    mapping = [api.IDMapping(host_id=host_id, length=length)]
+    options.userns_options.CopyFrom(api.UserNamespace(mode=api.POD, uids=mapping, gids=mapping))
+    for name, mode in namespaces.items():
+        setattr(options, name, mode)
+    return config
+
+
+def test_a_pod_may_have_users_of_its_own() -> None:
+    check_sandbox_config(users(host_id=100_000, length=65536, pid=api.CONTAINER))
+
+
+def test_users_go_to_the_hosts_last_id_and_not_beyond() -> None:
+    check_sandbox_config(users(host_id=0xFFFF_FFFF - 5, length=5))
+    with pytest.raises(InvalidArgument, match="beyond"):
+        check_sandbox_config(users(host_id=0xFFFF_FFFF - 5, length=6))
+
+
+@pytest.mark.parametrize("name", ["network", "pid", "ipc"])
+def test_users_of_its_own_do_not_go_with_the_hosts_namespaces(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"the host's {name} namespace"):
+        check_sandbox_config(users(**{name: api.NODE}))
