@@ -96,14 +96,13 @@ def _io_priority(wanted: nri.LinuxIOPriority) -> spec.IOPriority:
 
 def _scheduler(wanted: nri.LinuxScheduler) -> spec.Scheduler:
     field = "adjust.linux.scheduler"
+    deadlines = {name: getattr(wanted, name) for name in ("runtime", "deadline", "period") if getattr(wanted, name)}
     return spec.Scheduler(
         policy=_name(nri.LinuxSchedulerPolicy, wanted.policy, f"{field}.policy"),
         nice=wanted.nice,
         priority=wanted.priority,
         flags=tuple(_name(nri.LinuxSchedulerFlag, flag, f"{field}.flags") for flag in wanted.flags),
-        runtime=wanted.runtime,
-        deadline=wanted.deadline,
-        period=wanted.period,
+        **deadlines,
     )
 
 
