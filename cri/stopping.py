@@ -7,6 +7,7 @@ stop under way for each container, and the shortest grace that anybody asked for
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,17 +140,20 @@ def send_signal(pidfd: int, number: int) -> None:
 
 def signal_number(name: str) -> int:
     """From "SIGTERM", "TERM", "15" or "RTMIN+3". Raises ValueError."""
-    text = name.upper().removeprefix("SIG")
-    if text.isdigit():
+    number = _number(name.upper().removeprefix("SIG"))
+    if number is None or not 0 < number <= signal.SIGRTMAX:
+        raise ValueError(f"{name!r} is not a signal")
+    return number
+
+
+def _number(text: str) -> int | None:
+    if text.isdecimal():
         return int(text)
     for base, start in (("RTMIN", signal.SIGRTMIN), ("RTMAX", signal.SIGRTMAX)):
-        if text.startswith(base):
-            offset = text.removeprefix(base)
-            return start + (int(offset) if offset else 0)
-    try:
-        return signal.Signals["SIG" + text]
-    except KeyError:
-        raise ValueError(f"{name!r} is not a signal") from None
+        if re.fullmatch(rf"{base}([+-]\d+)?", text):
+            return start + int(text.removeprefix(base) or "0")
+    found = signal.Signals.__members__.get("SIG" + text)
+    return None if found is None else int(found)
 
 
 def _handles(pid: int, number: int) -> bool:
