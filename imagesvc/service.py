@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable, MutableSequence, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from imagesvc import errors, mounts
 from imagesvc.config import ImageConfig
@@ -39,7 +38,6 @@ __all__ = [
     "FilesystemUsage",
     "Image",
     "ImageConfig",
-    "ImageObserver",
     "ImageService",
     "ImageSettings",
     "Usage",
@@ -78,12 +76,6 @@ class FilesystemUsage:
     timestamp_ns: int
 
 
-class ImageObserver(Protocol):
-    """Told what happens, for metrics; must not block or raise."""
-
-    def pull_finished(self, reference: str, seconds: float, error: BaseException | None) -> None: ...
-
-
 class ImageService:
     def __init__(
         self,
@@ -92,7 +84,6 @@ class ImageService:
         keeper: LayerKeeper,
         layer_mounts: LayerMounts,
         form: LayerForm,
-        observer: ImageObserver | None,
     ) -> None:
         self.form = form
         self.way = layer_mounts.way
@@ -100,7 +91,6 @@ class ImageService:
         self._store = store
         self._keeper = keeper
         self._mounts = layer_mounts
-        self._observer = observer
         self._pool = Pool(layers=max(settings.max_parallel_downloads, os.cpu_count() or 1), resolves=_MOST_RESOLVES)
         pull_settings = PullSettings(
             registry_config_path=settings.registry_config_path,
@@ -121,7 +111,6 @@ class ImageService:
         database: sqlite3.Connection,
         *,
         migrate: Migrate,
-        observer: ImageObserver | None = None,
     ) -> ImageService:
         """`migrate` brings the area's tables up to date. Raises LayerError, OSError."""
         migrate(database, AREA, MIGRATIONS)
@@ -141,7 +130,7 @@ class ImageService:
         keeper = LayerKeeper(store, layer_mounts, layers, staging)
         keeper.check()
         await keeper.collect()
-        return cls(settings, store, keeper, layer_mounts, form, observer)
+        return cls(settings, store, keeper, layer_mounts, form)
 
     async def close(self) -> None:
         """Pulls under way are given up; mounts that were handed out live on."""
@@ -208,18 +197,13 @@ class ImageService:
     ) -> ImageId:
         watch = self._board.begin(str(reference))
         watch.listeners = listeners
-        began = time.monotonic()
-        failure: BaseException | None = None
         try:
             return await self._puller.pull(reference, credentials, watch)
-        except BaseException as error:
-            failure = error
+        except BaseException:
             await asyncio.shield(self._keeper.collect())
             raise
         finally:
             self._board.end(watch)
-            if self._observer is not None:
-                self._observer.pull_finished(str(reference), time.monotonic() - began, failure)
 
     async def remove(self, name: str) -> None:
         """With all of its names. An unknown name is fine. Containers of the image are not disturbed.

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from imagesvc.errors import WorkerDied
 from imagesvc.worker.messages import LONGEST_LINE, Failed, Job, LayerJob, Progress, Resolution, Written, decode, encode
 
 _IDLE_S = 10.0
+_PACKAGES = str(Path(__file__).resolve().parents[2])
 _CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from imagesvc.worker.process import main; main()"
 
 
@@ -154,6 +156,8 @@ class _Worker:
 
 
 def _spawn(connection: socket.socket) -> subprocess.Popen[bytes]:
-    # -I and -S: nothing of the user's environment; the daemon's own path says where everything is.
-    command = [sys.executable, "-I", "-S", "-c", _CODE, json.dumps(sys.path)]
+    # -I and -S: nothing of the user's environment; the daemon's own path says where everything is, but for the current
+    # directory, which means something else elsewhere.
+    path = [_PACKAGES, *(entry for entry in sys.path if entry and entry != _PACKAGES)]
+    command = [sys.executable, "-I", "-S", "-c", _CODE, json.dumps(path)]
     return subprocess.Popen(command, stdin=connection.fileno(), stdout=subprocess.DEVNULL)
