@@ -7,6 +7,7 @@
 #   PYTHON   the interpreter of .venv, at least 3.11                     make test PYTHON=/usr/bin/python3.13
 #   ARGS     passed on to pytest, to the demo or to the benchmark        make test ARGS='-k images -x'
 #   CRITEST  a critest binary (kubernetes-sigs/cri-tools), `make critest`
+#   ENDPOINT a CRI socket for `make cri-suite`; without one it starts Coracle (ARGS=--cri-runtime=containerd: the peer)
 #   KUBELET  a kubelet binary, `make kubelet`
 #
 # Set-up is kept in stamp files below .cache/ and .venv/: the second run starts at once.
@@ -70,6 +71,14 @@ check: setup ## linters, architecture and unit tests (no root, well under a minu
 bench: setup ## latencies, memory and throughput beside Debian's containerd, as ratios (root)
 	$(BIN)/python -m e2e.bench $(ARGS)
 
+.PHONY: scale
+scale: setup ## 500 pods, 100 exec probes a second, a terminal: figures beside their goals (root)
+	$(BIN)/python -m e2e.scale $(ARGS)
+
+.PHONY: cri-suite
+cri-suite: setup ## our CRI conformance suite: on Coracle, or on ENDPOINT=unix:///run/x.sock (root)
+	$(BIN)/python -m pytest e2e/cri $(if $(ENDPOINT),--cri-endpoint=$(ENDPOINT)) $(ARGS)
+
 .PHONY: critest
 critest: setup ## run the CRI validation suite against the daemon: make critest CRITEST=/path/to/critest (root)
 	@test -n "$(CRITEST)" || { echo "set CRITEST to a critest binary; e2e/critest/README.md tells how to build one" >&2; exit 2; }
@@ -80,6 +89,11 @@ critest: setup ## run the CRI validation suite against the daemon: make critest 
 kubelet: setup ## run a standalone kubelet with a static pod on the daemon: make kubelet KUBELET=/path/to/kubelet (root)
 	@test -n "$(KUBELET)" || { echo "set KUBELET to a kubelet binary; e2e/kubelet/README.md tells how to build one" >&2; exit 2; }
 	$(BIN)/python -m e2e.kubelet --kubelet "$(KUBELET)" $(ARGS)
+
+.PHONY: crictl-session
+crictl-session: setup ## print a session with every command of crictl: make crictl-session CRICTL=/path/to/crictl (root)
+	@test -n "$(CRICTL)" || { echo "set CRICTL to a crictl binary (kubernetes-sigs/cri-tools)" >&2; exit 2; }
+	@$(BIN)/python -m e2e.crictl --crictl "$(CRICTL)" $(ARGS)
 
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files
