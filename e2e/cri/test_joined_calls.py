@@ -16,7 +16,7 @@ from e2e.cri.pods import READY, Pods
 
 T = TypeVar("T")
 _FIRST_DEADLINE = 0.004
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 
 
 def insist(call: Callable[[float], T]) -> T:
