@@ -59,7 +59,7 @@ class HookError(OciError):
     """`kind` is the property of the config (`createRuntime`), `index` the place in its list."""
 
     def __init__(self, kind: str, index: int, path: str, problem: str) -> None:
-        super().__init__(f"{kind} hook {index} ({path}): {problem}")
+        super().__init__(f"{kind} hook {problem}: {path} (hooks.{kind}[{index}])")
         self.kind = kind
         self.index = index
         self.path = path

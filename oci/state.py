@@ -57,7 +57,9 @@ class StateDirectory:
 
     def path(self, container_id: str) -> str:
         if len(container_id) > _LONGEST_ID or not _ID.fullmatch(container_id):
-            raise StateError(container_id, "is not a valid id: letters, digits and _+-. only, not starting with a dot")
+            raise StateError(
+                container_id, "invalid character in the container ID: letters, digits and _+-. are allowed, no dot first"
+            )
         return f"{self._root}/{container_id}"
 
     def write(self, state: ContainerState, config: bytes) -> None:

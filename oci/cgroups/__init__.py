@@ -60,6 +60,9 @@ class Cgroup(Protocol):
     def entry_fds(self) -> tuple[int, ...]:
         """New descriptors for `enter`, for the caller to close; empty where `into_fd` gives one."""
 
+    def below(self, path: str) -> Cgroup:
+        """The cgroup `path` inside of this one; on v1, this one in hierarchies that lack it. An error when all do."""
+
     def update(self, resources: Resources) -> None:
         """Set what `resources` names; everything else stays."""
 

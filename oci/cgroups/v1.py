@@ -81,7 +81,12 @@ class V1Driver:
 
 
 class V1Cgroup:
-    def __init__(self, hierarchies: Sequence[Hierarchy], path: str, files: ControlFiles) -> None:
+    def __init__(
+        self, hierarchies: Sequence[Hierarchy], path: str, files: ControlFiles, entered: Sequence[str] = ()
+    ) -> None:
+        """`entered` are directories for new processes other than those of `path`."""
+        self._hierarchies = hierarchies
+        self._entered = entered
         self._path = path
         self._files = files
         self._every: Final = tuple(hierarchy.mount_point + path for hierarchy in hierarchies)
@@ -98,8 +103,15 @@ class V1Cgroup:
     def path(self) -> str:
         return self._path
 
+    def below(self, path: str) -> V1Cgroup:
+        inner = clean_path(path)
+        entered = [each + inner if self._files.exists(each + inner) else each for each in self._every]
+        if entered == list(self._every):
+            raise CgroupError(self._path + inner, "does not exist in any hierarchy", errno.ENOENT)
+        return V1Cgroup(self._hierarchies, self._path, self._files, entered)
+
     def attach(self, pid: int) -> None:
-        for directory in self._every:
+        for directory in self._entered or self._every:
             self._files.write(f"{directory}/cgroup.procs", str(pid))
 
     def into_fd(self) -> None:
@@ -107,7 +119,7 @@ class V1Cgroup:
 
     def entry_fds(self) -> tuple[int, ...]:
         fds: list[int] = []
-        for directory in self._every:
+        for directory in self._entered or self._every:
             try:
                 fds.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
             except OSError as error:

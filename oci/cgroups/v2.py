@@ -100,6 +100,7 @@ class V2Driver:
 class V2Cgroup:
     def __init__(self, mount_point: str, path: str, files: ControlFiles) -> None:
         self._path = path
+        self._mount_point = mount_point
         self._directory: Final = mount_point + path
         self._files = files
 
@@ -118,6 +119,12 @@ class V2Cgroup:
 
     def entry_fds(self) -> tuple[int, ...]:
         return ()
+
+    def below(self, path: str) -> V2Cgroup:
+        inner = clean_path(f"{self._path}/{path}")
+        if not self._files.exists(f"{self._mount_point}{inner}"):
+            raise CgroupError(inner, "does not exist", errno.ENOENT)
+        return V2Cgroup(self._mount_point, inner, self._files)
 
     def update(self, resources: Resources) -> None:
         self.apply(resources, self._current(resources))

@@ -70,10 +70,10 @@ def plan_lines(container_id: str, parsed: Parsed) -> tuple[str, ...]:
 def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iterator[Made]:
     """Everything up to a waiting init. An exception inside the block, or while making it, removes all again."""
     container_id = only_word(parsed)
+    listening = int(os.environ.get("LISTEN_FDS") or 0)
+    preserved = open_descriptors(parsed.number("preserve-fds") + listening)
     bundle, content, spec = read_bundle(parsed)
-    preserve = parsed.number("preserve-fds")
-    if listening := int(os.environ.get("LISTEN_FDS") or 0):
-        preserve += listening
+    if listening:
         spec = _with_environment(spec, f"LISTEN_FDS={listening}", "LISTEN_PID=1")
     directory = StateDirectory(settings.root)
     with ExitStack() as undo:
@@ -89,7 +89,7 @@ def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iter
                 spec=spec,
                 bundle=bundle,
                 cgroup=cgroup,
-                preserve_fds=preserve,
+                preserved=preserved,
                 no_pivot=parsed.switch("no-pivot"),
                 listener_fd=None if listener is None else listener.fileno(),
             )
@@ -111,6 +111,19 @@ def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iter
         directory.write(state, content)
         yield Made(state=state, spec=spec, created=created, cgroup=cgroup)
         undo.pop_all()
+
+
+def open_descriptors(count: int) -> tuple[int, ...]:
+    """Those of the `count` descriptors from 3 on that our caller left open; to be asked before we open any."""
+    return tuple(fd for fd in range(3, 3 + count) if _is_open(fd))
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def send_console(path: str, master: int) -> None:

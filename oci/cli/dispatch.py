@@ -68,6 +68,9 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def _settings(parsed: Parsed) -> Settings:
+    if path := parsed.text("log"):
+        # Whoever reads the log finds it there, and one that cannot be written is an error before anything is done.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
     if parsed.text("log-format", "text") not in ("text", "json"):
         raise UsageError(f"--log-format is text or json, not {parsed.text('log-format')!r}")
     return Settings(

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from oci.cli.bundle import open_cgroup, parse_config, send_console, write_pid
+from oci.cli.bundle import open_cgroup, open_descriptors, parse_config, send_console, write_pid
 from oci.cli.foreground import wait_for
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.cli.status import status_of
@@ -17,6 +17,7 @@ from oci.state import ContainerState, StateDirectory
 from oci.values import replace
 
 if TYPE_CHECKING:
+    from oci.cgroups import Cgroup
     from oci.cli.dispatch import Settings
 
 USAGE = "exec [options] ID COMMAND [ARGUMENT...]"
@@ -34,6 +35,7 @@ OPTIONS = (
     value("console-socket", "PATH", "unix socket that is sent the terminal's master"),
     value("pid-file", "FILE", "file to write the process's pid to"),
     value("preserve-fds", "N", "descriptors from 3 on that stay open"),
+    value("cgroup", "PATH", "cgroup below the container's to join instead of it"),
     switch("tty t", "give the process a terminal"),
     switch("detach d", "do not wait for the process"),
     switch("no-new-privs", "set no_new_privs"),
@@ -45,6 +47,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
     if not parsed.words:
         raise UsageError("needs a container id")
     container_id, *command = parsed.words
+    preserved = open_descriptors(parsed.number("preserve-fds"))
     directory = StateDirectory(settings.root)
     state = directory.load(container_id)
     _check(directory, state, parsed)
@@ -59,8 +62,8 @@ def run(settings: Settings, parsed: Parsed) -> int:
             pidfd=os.pidfd_open(state.pid),
             process=process,
             spec=spec,
-            cgroup=open_cgroup(state),
-            preserve_fds=parsed.number("preserve-fds"),
+            cgroup=_cgroup(state, parsed.text("cgroup")),
+            preserved=preserved,
             container_id=container_id,
             bundle=state.bundle,
         )
@@ -72,6 +75,15 @@ def run(settings: Settings, parsed: Parsed) -> int:
         os.close(console)
         console = None
     return 0 if detached else wait_for(running.pid, running.pidfd, console)
+
+
+def _cgroup(state: ContainerState, below: str) -> Cgroup | None:
+    cgroup = open_cgroup(state)
+    if not below or cgroup is None:
+        return cgroup
+    if ".." in below.split("/"):
+        raise UsageError(f"--cgroup {below}: `..` components are not allowed")
+    return cgroup.below(below)
 
 
 def _check(directory: StateDirectory, state: ContainerState, parsed: Parsed) -> None:
@@ -101,7 +113,7 @@ def _process(parsed: Parsed, command: list[str], spec: Spec) -> Process:
         base,
         args=tuple(command),
         cwd=parsed.text("cwd") or base.cwd,
-        env=(*base.env, *parsed.texts("env")),
+        env=_merged(base.env, parsed.texts("env")),
         terminal=parsed.switch("tty"),
         user=_user(parsed, base.user),
         capabilities=capabilities,
@@ -112,6 +124,12 @@ def _process(parsed: Parsed, command: list[str], spec: Spec) -> Process:
         scheduler=None,
         io_priority=None,
     )
+
+
+def _merged(base: tuple[str, ...], added: list[str]) -> tuple[str, ...]:
+    """A name given again takes the place of the container's."""
+    names = {entry.partition("=")[0] for entry in added}
+    return (*(entry for entry in base if entry.partition("=")[0] not in names), *added)
 
 
 def _with_capabilities(base: Capabilities, added: tuple[str, ...]) -> Capabilities:

@@ -48,6 +48,16 @@ def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> Non
             warn(settings, str(error))
 
 
+def _thaw(pid: int) -> None:
+    """On cgroup v1 a frozen process does not even die; it may be frozen in a cgroup that is not of our making."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        paths = [line.rstrip("\n").split(":", 2)[2] for line in file if line.split(":", 2)[1] == "freezer"]
+    for path in paths:
+        if path != "/" and os.path.exists(f"/sys/fs/cgroup/freezer{path}/freezer.state"):
+            with open(f"/sys/fs/cgroup/freezer{path}/freezer.state", "w", encoding="ascii") as file:
+                file.write("THAWED")
+
+
 def kill_init(state: ContainerState) -> None:
     """SIGKILL, and wait until it has taken effect."""
     try:
@@ -57,6 +67,7 @@ def kill_init(state: ContainerState) -> None:
     try:
         if process_start(state.pid) == state.process_start:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            _thaw(state.pid)
     finally:
         os.close(pidfd)
     deadline = time.monotonic() + _PATIENCE

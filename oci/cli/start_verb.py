@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from oci.cli.options import Option, Parsed, UsageError
-from oci.errors import StateError
+from oci.errors import HookError, StateError
 from oci.handshake.duties import Duties
 from oci.handshake.launch import Launch, Phase
 from oci.state import START_SOCKET, ContainerState, StateDirectory
@@ -40,7 +40,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
     directory.started(container_id)
     launch.release()
     launch.run_until(Phase.EXECUTED)
-    _poststart(directory, state)
+    _poststart(settings, directory, state)
     return 0
 
 
@@ -70,11 +70,17 @@ def _duties(directory: StateDirectory, state: ContainerState) -> Duties:
     return duties
 
 
-def _poststart(directory: StateDirectory, state: ContainerState) -> None:
+def _poststart(settings: Settings, directory: StateDirectory, state: ContainerState) -> None:
     content = directory.config(state.container_id)
     if b"poststart" not in content or not json.loads(content).get("hooks"):
         return
     from oci.cli.bundle import parse_config
-    from oci.cli.lifecycle import poststart
+    from oci.cli.lifecycle import destroy, poststart
 
-    poststart(state, parse_config(content, "config.json"))
+    spec = parse_config(content, "config.json")
+    try:
+        poststart(state, spec)
+    except HookError:
+        # The container is stopped by now, and its life goes on at its end (runtime.md, "Lifecycle", 9).
+        destroy(settings, state, spec)
+        raise

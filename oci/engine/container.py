@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from oci import syscalls as sc
@@ -38,7 +39,7 @@ def compile_request(equipment: Equipment, request: CreateRequest, entry: CgroupE
         enters=bool(entry.tasks),
         awaits=entry.awaits,
         seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
-        preserve_fds=request.preserve_fds,
+        preserved=request.preserved,
         no_pivot=request.no_pivot,
         bundle=request.bundle,
     )
@@ -48,7 +49,7 @@ def compile_request(equipment: Equipment, request: CreateRequest, entry: CgroupE
 
 def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Launch, Helper | None]:
     """The child and, with Attach.BACKGROUND, the (pid, pidfd) of the process that moves it into its cgroup."""
-    check_preserved(request.preserve_fds)
+    check_preserved(request.preserved)
     with ExitStack() as opened:
         entry = prepare_entry(request.cgroup, opened)
         plan = compile_request(equipment, request, entry)
@@ -87,9 +88,9 @@ def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Laun
     return launch, helper
 
 
-def check_preserved(count: int) -> None:
+def check_preserved(preserved: Sequence[int]) -> None:
     """A number that is not open would come to be one of ours, and be handed to the container."""
-    for fd in range(3, 3 + count):
+    for fd in preserved:
         try:
             os.fstat(fd)
         except OSError:

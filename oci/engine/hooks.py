@@ -1,7 +1,7 @@
 """Hooks: programs the config names, run at fixed points of the lifecycle (config.md, "POSIX-platform Hooks").
 
-A hook gets the container's state as JSON on stdin and its own environment only: never the runtime's, and never one an
-image could have had a say in.
+A hook gets the container's state as JSON on stdin and the environment the config gives it, else the runtime's: never
+the container's, in which an image has a say.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def run_hooks(kind: str, hooks: Sequence[Hook], state: bytes) -> None:
 def _run(kind: str, index: int, hook: Hook, state: bytes) -> None:
     reader, writer = os.pipe()
     try:
-        pid = _spawn(hook, reader)
+        pid = _spawn(kind, hook, reader)
     except OSError as error:
         os.close(writer)
-        raise HookError(kind, index, hook.path, os.strerror(error.errno or 0))
+        raise HookError(kind, index, hook.path, f"cannot be executed: {os.strerror(error.errno or 0).lower()}")
     finally:
         os.close(reader)
     pidfd = os.pidfd_open(pid)
@@ -53,11 +53,15 @@ def _run(kind: str, index: int, hook: Hook, state: bytes) -> None:
     if status is None:
         raise HookError(kind, index, hook.path, f"timed out after {hook.timeout} s")
     if status:
-        raise HookError(kind, index, hook.path, f"exited with status {status}")
+        raise HookError(kind, index, hook.path, f"failed with exit code {status}")
 
 
-def _spawn(hook: Hook, stdin: int) -> int:
-    env = dict(entry.partition("=")[::2] for entry in hook.env)
+def _spawn(kind: str, hook: Hook, stdin: int) -> int:
+    # Without `env` the runtime's own, as every runtime has it; a hook inside of the container has no claim to that.
+    if hook.env is not None:
+        env = dict(entry.partition("=")[::2] for entry in hook.env)
+    else:
+        env = {} if kind == "startContainer" else dict(os.environ)
     return os.posix_spawn(
         hook.path,
         hook.args or (hook.path,),

@@ -10,13 +10,20 @@ from collections.abc import Sequence
 from oci import mounts
 from oci import syscalls as sc
 from oci.plan.host import CgroupHierarchy, Host
+from oci.spec import IdMapping
 from oci.values import frozen
 
 _LOCKED_DOWN = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
 
 
 def read_host() -> Host:
-    return Host(last_capability=_last_capability(), lsm=_labelling_modules(), machine=platform.machine())
+    return Host(
+        last_capability=_last_capability(),
+        lsm=_labelling_modules(),
+        machine=platform.machine(),
+        uid_map=_own_ids("uid_map", os.geteuid()),
+        gid_map=_own_ids("gid_map", os.getegid()),
+    )
 
 
 def open_private_proc() -> int:
@@ -89,6 +96,15 @@ def _selector(super_options: str) -> str:
     generic = {"rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods"}
     kept = [word for word in super_options.split(",") if word not in generic and not word.startswith("release_agent=")]
     return ",".join(kept)
+
+
+def _own_ids(name: str, effective: int) -> tuple[IdMapping, ...]:
+    """All ids of our user namespace mapped to themselves; without privileges only our own, as root."""
+    if os.geteuid():
+        return (IdMapping(container_id=0, host_id=effective, size=1),)
+    with open(f"/proc/self/{name}", encoding="ascii") as file:
+        extents = [line.split() for line in file]
+    return tuple(IdMapping(container_id=int(first), host_id=int(first), size=int(size)) for first, _, size in extents)
 
 
 def _last_capability() -> int:

@@ -28,7 +28,7 @@ from oci.plan.operations import Plan
 
 def launch_process(equipment: Equipment, request: ExecRequest) -> Launch:
     """The child is on its own from here on; a cgroup it had to be moved into by us, it is in."""
-    check_preserved(request.preserve_fds)
+    check_preserved(request.preserved)
     mask = join_mask(equipment.proc, request.pid)
     with ExitStack() as opened:
         entry = prepare_entry(request.cgroup, opened)
@@ -72,7 +72,7 @@ def _compile(equipment: Equipment, request: ExecRequest, entry: CgroupEntry, *, 
         enters=bool(entry.tasks),
         awaits=entry.awaits,
         seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
-        preserve_fds=request.preserve_fds,
+        preserved=request.preserved,
     )
     return plan_exec(request.process, request.spec, equipment.host, supplied, user_namespace=user_namespace)
 

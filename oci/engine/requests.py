@@ -50,7 +50,7 @@ class CreateRequest:
     """`rootfs_fd` and `mount_fds` (index into spec.mounts -> descriptor) are detached mounts, used up by the container.
 
     Without `stdio` the process inherits the caller's 0, 1 and 2. `seccomp_program` is finished BPF and wins over
-    spec.linux.seccomp. `preserve_fds` descriptors from 3 on stay open in the container. With `listener_fd` (a bound,
+    spec.linux.seccomp. The descriptors in `preserved` stay open in the container. With `listener_fd` (a bound,
     listening SEQPACKET socket) init takes its start order from whoever connects there, so that another process than
     the creator may start it.
     """
@@ -64,7 +64,7 @@ class CreateRequest:
     cgroup: CgroupHandle | None = None
     attach: Attach = Attach.WAIT
     seccomp_program: bytes | None = None
-    preserve_fds: int = 0
+    preserved: tuple[int, ...] = ()
     no_pivot: bool = False
     listener_fd: int | None = None
 
@@ -81,7 +81,7 @@ class ExecRequest:
     stdio: Stdio | None = None
     cgroup: CgroupHandle | None = None
     seccomp_program: bytes | None = None
-    preserve_fds: int = 0
+    preserved: tuple[int, ...] = ()
     container_id: str = ""
     bundle: str = ""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from typing import Final
 
 from oci import mounts
@@ -24,7 +25,7 @@ def make_device(step: op.MakeDevice, context: Context) -> None:
     directory = _directory(parent, context)
     if step.bind:
         if not _exists(device, name, directory):
-            _bind(device, name, directory)
+            _bind(step, name, directory, context)
         return
     mode = _KINDS[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
     try:
@@ -36,10 +37,33 @@ def make_device(step: op.MakeDevice, context: Context) -> None:
     except PermissionError:
         if device.type == "p":
             raise
-        _bind(device, name, directory)
+        _bind(step, name, directory, context)
         return
     if device.uid or device.gid:
         os.chown(name, device.uid or 0, device.gid or 0, dir_fd=directory, follow_symlinks=False)
+
+
+def make_nodes(steps: Iterable[op.MakeDevice], context: Context) -> None:
+    """Nodes for a container that may make none itself, on a file system that only their mounts keep alive.
+
+    Where we may not either, or the kernel clones no part of a detached mount (before 6.15), the host's nodes serve.
+    """
+    tree = mounts.make_filesystem("tmpfs", "devices", ("mode=700",))
+    directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=tree)
+    try:
+        for number, step in enumerate(steps):
+            device, name = step.device, str(number)
+            mode = _KINDS[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
+            os.mknod(name, mode, os.makedev(device.major, device.minor), dir_fd=directory)
+            assert step.owner is not None
+            os.chown(name, *step.owner, dir_fd=directory, follow_symlinks=False)
+            context.sources[step] = mounts.clone_tree(directory, name)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+    finally:
+        os.close(directory)
+        os.close(tree)
 
 
 def make_symlink(step: op.MakeSymlink, context: Context) -> None:
@@ -59,7 +83,17 @@ def _directory(path: str, context: Context) -> int:
     if context.directory[0] != path:
         if context.directory[1] >= 0:
             os.close(context.directory[1])
-        context.directory = (path, paths.make_directories(context.root, path))
+        made = paths.make_directories(context.root, path)
+        if path.partition("/")[0] == "dev":
+            # Where an image's link leads has no business being filled with devices, though it cannot lead outside.
+            os.close(made)
+            try:
+                made = paths.open_without_links(context.root, path, os.O_PATH | os.O_DIRECTORY)
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                    raise
+                raise OSError(errno.EPERM, f"/{path} is not a plain directory in the root filesystem")
+        context.directory = (path, made)
     return context.directory[1]
 
 
@@ -79,15 +113,18 @@ def _exists(device: Device, name: str, directory: int) -> bool:
     raise FileExistsError(errno.EEXIST, "a file of another kind is in the place of the device", device.path)
 
 
-def _bind(device: Device, name: str, directory: int) -> None:
-    """The host's node at the same path, checked for its numbers."""
-    mount = mounts.clone_tree(sc.AT_FDCWD, device.path)
+def _bind(step: op.MakeDevice, name: str, directory: int, context: Context) -> None:
+    """The node made for us, else the host's at the same path, checked for its numbers."""
+    device = step.device
+    mount = context.sources.pop(step, -1)
+    if mount < 0:
+        mount = mounts.clone_tree(sc.AT_FDCWD, device.path)
     status = os.fstat(mount)
     if status.st_rdev != os.makedev(device.major, device.minor) or stat.S_IFMT(status.st_mode) != _KINDS[device.type]:
         raise OSError(errno.ENODEV, "the host's node has other numbers, and a new one may not be made", device.path)
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o666, dir_fd=directory))
     target = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
-    mounts.set_propagation(mount, sc.MS_PRIVATE)
+    sc.mount_setattr(mount, set=sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, propagation=sc.MS_PRIVATE)
     sc.move_mount(mount, target)
     os.close(mount)
     os.close(target)

@@ -12,6 +12,7 @@ from oci import syscalls as sc
 from oci.init import paths
 from oci.init.context import Context
 from oci.init.copy_up import copy_tree
+from oci.init.devices import make_nodes
 from oci.plan import operations as op
 from oci.plan.mount_options import MountOptions
 
@@ -35,7 +36,12 @@ def attach_root(step: op.AttachRoot, context: Context) -> None:
     """
     context.old_root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     context.null = _open_null()
-    sc.mount(None, "/", None, sc.MS_PRIVATE)
+    place = _find_place(step.place)
+    if place is None:
+        sc.mount(None, "/", None, sc.MS_PRIVATE)
+    else:
+        # Nothing that is mounted from here on may show up outside, whatever mount the place lies on.
+        sc.mount(None, "/", None, sc.MS_SLAVE | sc.MS_REC)
     if step.path is None:
         assert context.rootfs is not None
         tree = context.rootfs
@@ -44,8 +50,19 @@ def attach_root(step: op.AttachRoot, context: Context) -> None:
         tree = tree if tree >= 0 else _clone_root(step.path)
     if not paths.is_directory(tree):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step.path)
-    sc.move_mount(tree, context.old_root)
+    sc.move_mount(tree, context.old_root if place is None else place)
     context.root = tree
+
+
+def _find_place(path: str | None) -> int | None:
+    if path is None:
+        return None
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return None
 
 
 def open_sources(step: op.OpenSources, context: Context) -> None:
@@ -53,6 +70,8 @@ def open_sources(step: op.OpenSources, context: Context) -> None:
         context.sources[step.root] = _clone_root(step.root.path)
     for bind in step.binds:
         context.sources[bind] = _clone_source(bind, context)
+    if step.nodes:
+        make_nodes(step.nodes, context)
 
 
 def open_root(step: op.OpenRoot, context: Context) -> None:
@@ -71,7 +90,13 @@ def mount_filesystem(step: op.MountFilesystem, context: Context) -> None:
     parameters = [*options.superblock, *options.data]
     if options.readonly and step.fstype not in _REAL_SUPERBLOCK:
         parameters.append("ro")
-    mount = mounts.make_filesystem(step.fstype, step.source, parameters, attributes=attributes)
+    try:
+        mount = mounts.make_filesystem(step.fstype, step.source, parameters, attributes=attributes)
+    except PermissionError:
+        if step.fstype != "sysfs":
+            raise
+        _bind_sysfs(step, target, context)
+        return
     if step.fstype == "tmpfs":
         if not any(parameter.startswith("mode=") for parameter in options.data):
             # As runc: without a mode of its own the mount takes that of the directory it covers.
@@ -81,14 +106,41 @@ def mount_filesystem(step: op.MountFilesystem, context: Context) -> None:
     _place(mount, target, options, context)
 
 
+def _bind_sysfs(step: op.MountFilesystem, target: int, context: Context) -> None:
+    """A user namespace that does not own its network namespace may not mount sysfs: it gets the host's, without the
+    host's cgroups, which would be writable (CVE-2023-25809)."""
+    mount = mounts.clone_tree(sc.AT_FDCWD, "/sys", recursive=True)
+    mounts.set_propagation(mount, sc.MS_SLAVE, recursive=True)
+    mounts.set_attributes(mount, step.options.set, recursive=True)
+    _place(mount, target, step.options, context)
+    try:
+        cgroups = paths.open_in_root(context.root, f"{step.destination}/fs/cgroup", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    hidden = mounts.make_filesystem("tmpfs", "tmpfs", ("mode=755", "size=4k"), attributes=sc.MOUNT_ATTR_RDONLY)
+    sc.move_mount(hidden, cgroups)
+    os.close(hidden)
+    os.close(cgroups)
+
+
 def mount_bind(step: op.MountBind, context: Context) -> None:
     """The source is opened here, in the child: it may lie on a file system that never answers."""
     mount = context.sources.pop(step, -1)
     mount = mount if mount >= 0 else _clone_source(step, context)
+    if step.destination == "/":
+        _replace_root(mount, step.options, context)
+        return
     target = paths.make_target(context.root, step.destination, directory=paths.is_directory(mount))
     _check_proc_target(step.destination, target, mount)
     _check_kinds(step.destination, target, mount)
     _place(mount, target, step.options, context)
+
+
+def _replace_root(mount: int, options: MountOptions, context: Context) -> None:
+    """A bind mount on "/" lies over the root filesystem and is the root from here on."""
+    kept = os.dup(mount)
+    _place(mount, context.root, options, context)
+    context.root = kept
 
 
 def mount_descriptor(step: op.MountDescriptor, context: Context) -> None:

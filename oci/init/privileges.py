@@ -85,7 +85,7 @@ def set_stdio(step: op.SetStdio, context: Context) -> None:
             os.dup2(copy, number)
             os.close(copy)
     for number in range(3):
-        _give(number, step.uid)
+        _give(number, step.uid, step.gid)
 
 
 def change_directory(step: op.ChangeDirectory, context: Context) -> None:
@@ -129,8 +129,8 @@ def install_seccomp(step: op.InstallSeccomp, context: Context) -> None:
 
 
 def close_descriptors(step: op.CloseDescriptors, context: Context) -> None:
-    sc.close_range(step.first, flags=sc.CLOSE_RANGE_CLOEXEC)
-    for fd in range(3, step.first):
+    sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
+    for fd in step.keep:
         os.set_inheritable(fd, True)
 
 
@@ -157,12 +157,13 @@ def _set_groups(step: op.SetPrivileges) -> None:
             raise
 
 
-def _give(fd: int, uid: int) -> None:
+def _give(fd: int, uid: int, gid: int) -> None:
     """The process may reopen its own stdout (/dev/stdout) only if it owns it. Where that cannot be, it stays as is."""
     try:
         status = os.fstat(fd)
         if status.st_uid == uid or (stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)):
             return
-        os.fchown(fd, uid, -1)
+        # A terminal's group is tty, which is what lets write(1) reach it.
+        os.fchown(fd, uid, -1 if stat.S_ISCHR(status.st_mode) else gid)
     except OSError:
         pass

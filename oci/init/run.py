@@ -27,6 +27,8 @@ def _await_runtime_hooks(step: op.AwaitRuntimeHooks, context: Context) -> None:
 
 def _run_container_hooks(step: op.RunContainerHooks, context: Context) -> None:
     hooks = context.hooks.create_container if step.kind == "createContainer" else context.hooks.start_container
+    if step.directory is not None:
+        os.chdir(step.directory)
     run_hooks(step.kind, hooks, context.state)
 
 

@@ -10,13 +10,21 @@ from __future__ import annotations
 import posixpath
 from typing import Final
 
+from oci import syscalls as sc
 from oci.errors import SpecError, Unsupported
 from oci.plan import operations as op
 from oci.plan.devices import plan_devices
 from oci.plan.host import Host, Supplied
 from oci.plan.mount_options import PROPAGATION
 from oci.plan.mounts import plan_mounts, readonly_later
-from oci.plan.namespaces import NamespacePlan, check_namespaces, enter_namespaces, made_by_clone, read_namespaces
+from oci.plan.namespaces import (
+    NamespacePlan,
+    check_namespaces,
+    enter_namespaces,
+    made_by_clone,
+    read_namespaces,
+    with_own_mappings,
+)
 from oci.plan.process import check_process, plan_process, warnings
 from oci.plan.scheduling import plan_memory_policy, plan_personality
 from oci.plan.sysctls import check_sysctls, sysctl_path
@@ -30,18 +38,19 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
     """Raises `SpecError` or `Unsupported`; nothing has been done then."""
     process = _check(spec, supplied)
     namespaces = read_namespaces(spec.linux)
+    spec = with_own_mappings(spec, namespaces, host)
     check_namespaces(spec, namespaces)
     check_sysctls(spec.linux.sysctl, namespaces.own)
     hooks = spec.hooks or Hooks()
     filesystems = [*_root(spec, namespaces, supplied), *_filesystems(spec, namespaces, host, supplied)]
     setup = [
-        *(_sources(filesystems) if "user" in namespaces.own else []),
+        *_sources(filesystems, namespaces, everything=bool(hooks.create_container)),
         *enter_namespaces(spec, namespaces),
         op.HideFromPeers(),
         op.JoinKeyring(name=f"_ses.{container_id}"[:200]),
         *([op.AwaitRuntimeHooks()] if hooks.prestart or hooks.create_runtime else []),
         *filesystems,
-        *([op.RunContainerHooks(kind="createContainer")] if hooks.create_container else []),
+        *([op.RunContainerHooks(kind="createContainer", directory=supplied.bundle)] if hooks.create_container else []),
         *_identity(spec),
         *_restrictions(spec),
         *_enter_root(spec, namespaces, supplied),
@@ -89,8 +98,10 @@ def _check(spec: Spec, supplied: Supplied) -> Process:
     if propagation and propagation not in PROPAGATION:
         raise SpecError("linux.rootfsPropagation", f"{propagation!r} is not a propagation mode")
     for name, value in (("hostname", spec.hostname), ("domainname", spec.domainname)):
-        if value and (len(value.encode()) > 64 or any(character < " " for character in value)):
+        if value and (len(value.encode(errors="replace")) > 64 or any(character < " " for character in value)):
             raise SpecError(name, "is longer than 64 bytes or contains a control character")
+    if spec.domainname and spec.linux.sysctl.get("kernel.domainname", spec.domainname) != spec.domainname:
+        raise SpecError("domainname", "contradicts linux.sysctl['kernel.domainname']")
     return spec.process
 
 
@@ -100,12 +111,22 @@ def _root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> list[op.
         if path is None:
             raise SpecError("linux.namespaces", "a root filesystem by descriptor needs a mount namespace")
         return [op.OpenRoot(path=path)]
-    return [op.AttachRoot(path=path)]
+    # Hooks of this kind work on the container's files by their path, in its mount namespace.
+    visible = spec.hooks is not None and spec.hooks.create_container and spec.root is not None
+    place = posixpath.join(supplied.bundle, spec.root.path) if visible and spec.root is not None else None
+    return [op.AttachRoot(path=path, place=place)]
 
 
-def _sources(filesystems: list[op.Operation]) -> list[op.Operation]:
+def _sources(filesystems: list[op.Operation], namespaces: NamespacePlan, *, everything: bool) -> list[op.Operation]:
+    """What must be opened first: all of it by a child that will not be root of the host or that cuts its mounts off
+    from their peers, else the binds that stay a peer of their source."""
+    binds = [step for step in filesystems if isinstance(step, op.MountBind)]
+    if "user" not in namespaces.own and not everything:
+        shared = tuple(bind for bind in binds if any(flag == sc.MS_SHARED for flag, _ in bind.options.propagation))
+        return [op.OpenSources(root=None, binds=shared)] if shared else []
     root = next((step for step in filesystems if isinstance(step, op.AttachRoot) and step.path is not None), None)
-    return [op.OpenSources(root=root, binds=tuple(step for step in filesystems if isinstance(step, op.MountBind)))]
+    nodes = tuple(step for step in filesystems if isinstance(step, op.MakeDevice) and step.owner is not None)
+    return [op.OpenSources(root=root, binds=tuple(binds), nodes=nodes)]
 
 
 def _filesystems(spec: Spec, namespaces: NamespacePlan, host: Host, supplied: Supplied) -> list[op.Operation]:

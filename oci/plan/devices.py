@@ -7,7 +7,7 @@ from typing import Final
 
 from oci.errors import SpecError
 from oci.plan import operations as op
-from oci.spec import Device, Linux
+from oci.spec import Device, IdMapping, Linux
 
 _DEFAULT: Final = tuple(
     Device(path=f"/dev/{name}", type="c", major=major, minor=minor, file_mode=0o666)
@@ -42,9 +42,28 @@ def plan_devices(linux: Linux, *, user_namespace: bool) -> list[op.Operation]:
         if path in ("/dev/ptmx", "/dev/console"):
             continue  # these are the container's own terminal's, never the host's
         wanted[path] = device
-    steps: list[op.Operation] = [
-        op.MakeDevice(device=device, bind=user_namespace and device.type != "p") for device in wanted.values()
-    ]
+    named = {posixpath.normpath(device.path) for device in linux.devices}
+    steps: list[op.Operation] = []
+    for path, device in wanted.items():
+        bind = user_namespace and device.type != "p"
+        owner = _host_owner(linux, device) if bind and path in named else None
+        steps.append(op.MakeDevice(device=device, bind=bind, owner=owner))
     steps += [op.MakeSymlink(path=path, target=target, replace=False) for path, target in _LINKS]
     steps.append(op.MakeSymlink(path="/dev/ptmx", target="pts/ptmx"))
     return steps
+
+
+def _host_owner(linux: Linux, device: Device) -> tuple[int, int] | None:
+    """The device's owner as ids of the host; None where the namespace has no such id."""
+    uid, gid = (
+        _to_host(device.uid or 0, linux.uid_mappings),
+        _to_host(device.gid or 0, linux.gid_mappings),
+    )
+    return None if uid is None or gid is None else (uid, gid)
+
+
+def _to_host(number: int, mappings: tuple[IdMapping, ...]) -> int | None:
+    for entry in mappings:
+        if entry.container_id <= number < entry.container_id + entry.size:
+            return entry.host_id + number - entry.container_id
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oci.spec import IdMapping
 from oci.values import frozen
 
 
@@ -18,12 +19,16 @@ class CgroupHierarchy:
 
 @frozen
 class Host:
-    """`lsm` names the active security modules that take labels; `cgroups` is only there for configs that mount them."""
+    """`uid_map` and `gid_map` map every id that we have to itself: those of a user namespace without mappings.
+
+    `lsm` names the active security modules that take labels; `cgroups` is only there for configs that mount them."""
 
     last_capability: int = 40
     lsm: frozenset[str] = frozenset()
     cgroups: tuple[CgroupHierarchy, ...] = ()
     machine: str = "x86_64"
+    uid_map: tuple[IdMapping, ...] = ()
+    gid_map: tuple[IdMapping, ...] = ()
 
 
 @frozen
@@ -39,6 +44,6 @@ class Supplied:
     enters: bool = False
     awaits: bool = False
     seccomp: bool = False
-    preserve_fds: int = 0
+    preserved: tuple[int, ...] = ()
     no_pivot: bool = False
     bundle: str = "/"

@@ -87,6 +87,8 @@ def _plan_mount(
 
 def _check_target(where: str, target: str, mount: Mount, bind: bool) -> None:
     if target == "/":
+        if bind:
+            return
         raise SpecError(f"{where}.destination", "cannot be the root filesystem itself")
     if target == "/proc":
         if mount.type not in ("proc", None) and not bind:

@@ -7,8 +7,9 @@ from typing import Final
 from oci import syscalls as sc
 from oci.errors import SpecError
 from oci.plan import operations as op
+from oci.plan.host import Host
 from oci.spec import Linux, Spec
-from oci.values import frozen
+from oci.values import frozen, replace
 
 CLONE_FLAGS: Final = {
     "user": sc.CLONE_NEWUSER,
@@ -57,6 +58,14 @@ def read_namespaces(linux: Linux) -> NamespacePlan:
         else:
             joined.append((namespace.type, namespace.path))
     return NamespacePlan(new=frozenset(new), joined=tuple(joined))
+
+
+def with_own_mappings(spec: Spec, plan: NamespacePlan, host: Host) -> Spec:
+    """A new user namespace without mappings gets every id that we have, as itself."""
+    linux = spec.linux
+    if "user" not in plan.new or linux.uid_mappings or linux.gid_mappings or not host.uid_map:
+        return spec
+    return replace(spec, linux=replace(linux, uid_mappings=host.uid_map, gid_mappings=host.gid_map))
 
 
 def check_namespaces(spec: Spec, plan: NamespacePlan) -> None:

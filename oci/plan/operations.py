@@ -94,6 +94,7 @@ class RunContainerHooks:
     """`kind` is createContainer or startContainer; the hooks themselves are in the request."""
 
     kind: str
+    directory: str | None = None
 
     def describe(self) -> str:
         return f"run {self.kind} hooks"
@@ -101,10 +102,11 @@ class RunContainerHooks:
 
 @frozen
 class AttachRoot:
-    """Attach the root filesystem over the old root. Without `path` it is the detached mount in the request."""
+    """Attach the root filesystem over the old root, or at `place` for hooks that look for it by its path on the host.
+    Without `path` it is the detached mount in the request."""
 
     path: str | None
-    private_mounts: bool = True
+    place: str | None = None
 
     def describe(self) -> str:
         return f"attach root filesystem {self.path or '(mount descriptor)'}"
@@ -154,10 +156,12 @@ class MountBind:
 
 @frozen
 class OpenSources:
-    """Clone root and bind sources while we are still root of the host: root of a user namespace may not reach them."""
+    """Clone root and bind sources, and make device nodes, while we are still root of the host and its mounts are as
+    they were: root of a user namespace may not do it, and a private mount has no peers."""
 
     root: AttachRoot | None
     binds: tuple[MountBind, ...]
+    nodes: tuple[MakeDevice, ...] = ()
 
     def describe(self) -> str:
         return "open mount sources"
@@ -196,10 +200,12 @@ class MakeMountReadonly:
 
 @frozen
 class MakeDevice:
-    """`bind` takes the host's node instead of making one: mknod is not allowed in a user namespace."""
+    """`bind` takes a node from outside instead of making one: mknod is not allowed in a user namespace. That is one
+    made for this container with `owner` (ids of the host), else the host's own."""
 
     device: Device
     bind: bool = False
+    owner: tuple[int, int] | None = None
 
     def describe(self) -> str:
         return f"make device {self.device.path}"
@@ -437,6 +443,7 @@ class SetStdio:
     """Put the request's descriptors in place and give them to the process's user."""
 
     uid: int
+    gid: int
 
     def describe(self) -> str:
         return "set up stdin, stdout and stderr"
@@ -501,12 +508,12 @@ class FindProgram:
 
 @frozen
 class CloseDescriptors:
-    """Mark everything from `first` on close-on-exec."""
+    """Mark everything from 3 on close-on-exec but those in `keep`."""
 
-    first: int
+    keep: tuple[int, ...] = ()
 
     def describe(self) -> str:
-        return f"close descriptors from {self.first} on"
+        return "close descriptors"
 
 
 @frozen

@@ -52,7 +52,7 @@ def plan_process(
     steps: list[op.Operation] = [op.ResetAffinity(), *plan_scheduling(process), *_labels(process, host)]
     if not any(entry.startswith("HOME=") for entry in process.env):
         steps.append(op.SetDefaultHome(uid=user.uid))
-    steps.append(op.SetStdio(uid=user.uid))
+    steps.append(op.SetStdio(uid=user.uid, gid=user.gid))
     if start_hooks:
         steps.append(op.RunContainerHooks(kind="startContainer"))
     for name, number, soft, hard in resolve_rlimits(process.rlimits):
@@ -66,7 +66,7 @@ def plan_process(
     steps.append(op.FindProgram(name=process.args[0]))
     if process.no_new_privileges:
         steps.append(op.SetNoNewPrivileges())
-    steps.append(op.CloseDescriptors(first=3 + supplied.preserve_fds))
+    steps.append(op.CloseDescriptors(keep=supplied.preserved))
     steps.append(op.ResetSignals())
     if process.no_new_privileges:
         steps += filters

@@ -6,7 +6,7 @@ from typing import Final
 
 from oci.errors import SpecError
 from oci.plan import operations as op
-from oci.spec import Linux, MemoryPolicy, Personality, Process
+from oci.spec import Linux, MemoryPolicy, Personality, Process, Scheduler
 
 # linux/sched.h
 _POLICIES: Final = {
@@ -47,6 +47,7 @@ MEMORY_FLAGS: Final = {
     "MPOL_F_STATIC_NODES": 1 << 15,
 }
 _MAX_NODE: Final = 1023
+_SHORTEST_RUNTIME: Final = 1024  # nanoseconds
 
 
 def plan_scheduling(process: Process) -> list[op.Operation]:
@@ -111,15 +112,37 @@ def _scheduler(process: Process) -> op.SetScheduler:
         if name not in _SCHED_FLAGS:
             raise SpecError(f"process.scheduler.flags[{index}]", f"{name!r} is not a scheduler flag")
         flags |= _SCHED_FLAGS[name]
+    if scheduler.policy == "SCHED_DEADLINE":
+        _check_deadline(scheduler)
     return op.SetScheduler(
         policy=_POLICIES[scheduler.policy],
         flags=flags,
         nice=scheduler.nice,
         priority=scheduler.priority,
-        runtime=scheduler.runtime,
-        deadline=scheduler.deadline,
+        runtime=scheduler.runtime or 0,
+        deadline=scheduler.deadline or 0,
         period=scheduler.period,
     )
+
+
+def _check_deadline(scheduler: Scheduler) -> None:
+    """What sched_setattr(2) asks of the three times, which it answers with a bare EINVAL; 2**63 is its own bound."""
+    runtime, deadline, period = scheduler.runtime, scheduler.deadline, scheduler.period
+    problem = ""
+    if runtime is None:
+        problem = "requires `runtime`"
+    elif deadline is None:
+        problem = "requires `deadline`"
+    elif runtime == 0:
+        problem = "runtime must be greater than 0"
+    elif not _SHORTEST_RUNTIME <= runtime < 1 << 63:
+        problem = f"runtime {runtime} must be between {_SHORTEST_RUNTIME} and {(1 << 63) - 1}"
+    elif runtime > deadline:
+        problem = f"runtime {runtime} must be <= deadline {deadline}"
+    elif period and deadline > period:
+        problem = f"deadline {deadline} must be <= period {period}"
+    if problem:
+        raise SpecError("process.scheduler", f"sched_setattr: `SCHED_DEADLINE` {problem}")
 
 
 def _io_priority(process: Process) -> op.SetIOPriority:

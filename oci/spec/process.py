@@ -47,8 +47,8 @@ class Scheduler:
     nice: int = 0
     priority: int = 0
     flags: tuple[str, ...] = ()
-    runtime: U64 = 0
-    deadline: U64 = 0
+    runtime: U64 | None = None
+    deadline: U64 | None = None
     period: U64 = 0
 
 
@@ -97,7 +97,7 @@ class Hook:
 
     path: str
     args: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] | None = None
     timeout: I64 | None = None
 
 
