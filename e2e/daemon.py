@@ -35,6 +35,8 @@ class DaemonSettings:
     mirrors: Mapping[str, str] = field(default_factory=dict)
     network: Callable[[Path], str] | None = None
     """Makes a CNI configuration, given the directory; without one the built-in network serves."""
+    addresses: str = ""
+    """The pods' range, where `subnet` would be too small."""
     flags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -49,6 +51,8 @@ class DaemonSettings:
     @property
     def subnet(self) -> str:
         """A /24 of 10.128.0.0/9 by the name's hash: two daemons of one machine hardly meet."""
+        if self.addresses:
+            return self.addresses
         first, second = hashlib.sha256(self.name.encode()).digest()[:2]
         return f"10.{128 + first % 100}.{second}.0/24"
 

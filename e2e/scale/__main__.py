@@ -19,7 +19,7 @@ from e2e.scale import crowd, echo, probes
 from e2e.scale.report import Figure, show
 
 # Room for a few thousand pods, which the driver's usual /24 has not.
-_SUBNET = "10.124.0.0/18"
+_ADDRESSES = "10.124.0.0/18"
 _PROBED = 20
 
 
@@ -44,9 +44,7 @@ def main(pods: int, seconds: int, rate: int, strokes: int, only: str) -> None:
         logs.mkdir()
         cgroups.create(cgroup)
         stack.callback(cgroups.remove, cgroup)
-        settings = DaemonSettings(
-            name="scale", directory=directory / "coracle", flags=(f"--network-subnets={_SUBNET}",)
-        )
+        settings = DaemonSettings(name="scale", directory=directory / "coracle", addresses=_ADDRESSES)
         daemon = stack.enter_context(running_daemon(settings))
         daemon.client.pull(image)
         if "crowd" in chosen:
