@@ -168,7 +168,7 @@ class FakeImages:
         self.mounting.set()
         if self.gate:
             await self.gate.wait()
-        directory.mkdir(parents=True, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
         return os.open(self.root, os.O_PATH)
 
 

@@ -63,7 +63,7 @@ async def test_a_full_disk_does_not_hide_an_exit_from_those_who_wait(
         raise OSError("disk full")
 
     monkeypatch.setattr(daemon.containers, "put", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="disk full"):
         exits.on_event(daemon, shim.sandbox_id, exit_event(record.id))
     assert daemon.live_containers[record.id].exited.is_set()
 
