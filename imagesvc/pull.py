@@ -32,6 +32,7 @@ from imagesvc.registry.credentials import Credentials
 from imagesvc.stack import stack
 from imagesvc.store.images import ImageStore
 from imagesvc.store.records import ImageId, ImageRecord, LayerRecord, Name
+from imagesvc.threads import run_to_end
 from imagesvc.worker.messages import (
     Access,
     Failed,
@@ -234,7 +235,7 @@ class Puller:
     async def _cover(self, layers: list[LayerId]) -> tuple[LayerId | None, cover.Attributes]:
         """The image's cover, made unless it is there already, and the attributes of the image's root."""
         records = stack(layers, self._store.layers)
-        wanted, root = await asyncio.to_thread(self._look, records)
+        wanted, root = await run_to_end(lambda: self._look(records))
         if not wanted:
             return None, root
         layer = cover.cover_id(layers, wanted)
@@ -267,7 +268,7 @@ class Puller:
             return LayerRecord(id=layer, form=form, size=facts.size, inodes=facts.inodes)
 
         try:
-            record = await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(write)))
+            record = await run_to_end(write)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(_remove_both, staged, final))
             raise

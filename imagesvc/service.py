@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, MutableSequence, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagesvc import errors, mounts
+from imagesvc import errors, mounts, threads
 from imagesvc.config import ImageConfig
 from imagesvc.image import Image, find_image, image_of
 from imagesvc.joined import Joined
@@ -249,7 +249,7 @@ class ImageService:
     async def _mounted(self, record: ImageRecord, make: Callable[[], int]) -> int:
         """What `make` mounts, in a thread; the layers' own descriptors stay open meanwhile."""
         with self._keeper.lease(record.layers):
-            fd = await _descriptor_from_thread(make)
+            fd = await threads.descriptor(make)
         if record.id not in self._store.images:
             self._keeper.begin_collecting()
         return fd
@@ -312,21 +312,6 @@ class ImageService:
 
     def _image(self, record: ImageRecord) -> Image:
         return image_of(self._store, record, self._settings.pinned)
-
-
-async def _descriptor_from_thread(make: Callable[[], int]) -> int:
-    """The descriptor that `make` returns; closed if the caller is cancelled while it is made."""
-    future = asyncio.ensure_future(asyncio.to_thread(make))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        future.add_done_callback(_close_result)
-        raise
-
-
-def _close_result(future: asyncio.Future[int]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        os.close(future.result())
 
 
 def _measure(top: Path) -> Usage:
