@@ -11,14 +11,13 @@ Value = TypeVar("Value")
 
 
 async def run_to_end(work: Callable[[], Value], discard: Callable[[Value], None] | None = None) -> Value:
-    """The result of `work`. When the caller is cancelled, the cancellation waits for the end of `work`, and what it made
-    goes to `discard`."""
+    """The result of `work`. A cancellation of the caller waits for its end; what it made then goes to `discard`."""
     future = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         await asyncio.wait({future})
-        if discard is not None and not future.cancelled() and future.exception() is None:
+        if future.exception() is None and discard is not None:
             discard(future.result())
         raise
 
