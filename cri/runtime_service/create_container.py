@@ -22,6 +22,7 @@ from cri.image_volumes import open_image_volumes, volume_images
 from cri.joined import Progress
 from cri.live import LiveContainer
 from cri.pod_files import host_hostname, pod_files
+from cri.propagation import check_propagation
 from cri.specgen import ContainerInputs, container_spec
 from cri.specgen.validate import check_container_config
 from cri.state.machine import ContainerState, Event, SandboxState
@@ -190,6 +191,7 @@ async def _create(
                 seccomp_fd=security.filter_fd(daemon, config.linux.security_context, specification),
             )
         )
+        check_propagation(config, live.handles.pid)
         return live
     finally:
         for fd in volumes.values():
