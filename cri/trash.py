@@ -12,6 +12,11 @@ import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
+
+#: How far down a deletion may go with one descriptor and one call for each level.
+_DEEP: Final = 200
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Trash:
@@ -38,4 +43,46 @@ class Trash:
 
 
 def _delete(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)  # what stays (a full or failing disk) is tried again at the next start
+    """What stays (a full or failing disk) is tried again at the next start.
+
+    A container may have nested directories deeper than anybody can descend: the depths are brought up and go first.
+    """
+    pending = [path]
+    while pending:
+        here = pending[-1]
+        try:
+            shutil.rmtree(here, ignore_errors=True)
+        except RecursionError:
+            pass
+        if not os.path.lexists(here):
+            pending.pop()
+        elif (depths := _bring_up(here)) is not None:
+            pending.append(depths)
+        else:
+            return
+
+
+def _bring_up(top: Path) -> Path | None:
+    """A directory from far below, renamed to stand beside `top`; None where it is not that deep."""
+    fd = os.open(top, _DIRECTORY)
+    try:
+        for _ in range(_DEEP):
+            name = _first_directory(fd)
+            if name is None:
+                return None
+            below = os.open(name, _DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        name = _first_directory(fd)
+        if name is None:
+            return None
+        brought = top.with_name(uuid.uuid4().hex)
+        os.rename(name, brought, src_dir_fd=fd)
+        return brought
+    finally:
+        os.close(fd)
+
+
+def _first_directory(fd: int) -> str | None:
+    with os.scandir(fd) as entries:
+        return next((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), None)
