@@ -88,3 +88,26 @@ async def test_drain_does_not_wait_for_ever() -> None:
     await calls.drain(0.01)
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_settling_waits_for_the_calls_that_are_meant_however_they_end() -> None:
+    calls, go = JoinedCalls(), asyncio.Event()
+
+    async def fails(progress: Progress) -> None:
+        await go.wait()
+        raise OSError("no")
+
+    async def hangs(progress: Progress) -> None:
+        await asyncio.Event().wait()
+
+    for key, work in ((("a", 1), fails), (("b", 1), hangs)):
+        task = asyncio.create_task(calls.run(key, "it", work, None))
+        await asyncio.sleep(0)
+        task.cancel()
+    settling = asyncio.create_task(calls.settle(lambda key: isinstance(key, tuple) and key[0] == "a"))
+    await asyncio.sleep(0)
+    assert not settling.done()
+    go.set()
+    await settling
+    await calls.settle(lambda key: key == "nothing")
+    await calls.drain(0)

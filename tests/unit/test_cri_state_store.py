@@ -87,6 +87,27 @@ def test_what_is_still_being_made_is_in_no_list(tmp_path: Path) -> None:
     assert table.list_bytes([record]) == b""
 
 
+def test_groups_follow_what_is_made_and_dropped(tmp_path: Path) -> None:
+    table = open_table(tmp_path / "state.db")
+    first, other, second = (table.put(sandbox(i, name=name)) for i, name in (("b", "x"), ("c", "y"), ("a", "x")))
+    group = records.sandbox_key(first)
+    assert table.grouped(group) == [first, second]
+    changed = table.put(first.with_(delivered=True))
+    assert table.grouped(group) == [changed, second]
+    table.drop("b")
+    table.drop("a")
+    assert table.grouped(group) == []
+    assert table.grouped(records.sandbox_key(other)) == [other]
+    assert open_table(tmp_path / "state.db").grouped(records.sandbox_key(other)) == [other]
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+def test_what_nobody_was_told_of_goes_unseen(tmp_path: Path, delivered: bool) -> None:
+    table = open_table(tmp_path / "state.db")
+    table.put(sandbox("a", SandboxState.REMOVING).with_(delivered=delivered))
+    assert bool(table.list_bytes()) == delivered
+
+
 def test_container_facts_survive(tmp_path: Path) -> None:
     record = ContainerRecord(
         id=ContainerID("c"),

@@ -1,0 +1,131 @@
+"""The launcher that dies at the wrong moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cri.shims import Launcher, Shim, ShimGone, ShimState
+from cri.shims.process import LauncherProcess
+from oci.protocol import forking
+from oci.protocol.forking import ForkShim
+
+
+class Process:
+    """A launcher's process that does what the test says with a request."""
+
+    is_alive = True
+
+    def __init__(self, fork: Callable[[], int]) -> None:
+        self._fork = fork
+
+    async def fork(self, request: ForkShim, listener: socket.socket, peer: socket.socket) -> int:
+        return self._fork()
+
+
+def dies() -> int:
+    raise ShimGone("launcher", "exited")
+
+
+def launcher(*forks: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Launcher:
+    made = Launcher()
+    processes = iter([Process(fork) for fork in forks])
+
+    async def running() -> Any:
+        return next(processes)
+
+    monkeypatch.setattr(made, "_running", running)
+    return made
+
+
+async def test_one_that_died_before_it_forked_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = await launcher(dies, lambda: 77, monkeypatch=monkeypatch).fork_shim("s", str(tmp_path))
+    assert shim.pid == 77
+    shim.disconnect()
+
+
+async def test_a_shim_it_could_not_tell_of_any_more_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found:
+        pid = 1
+
+        async def describe(self) -> ShimState:
+            return ShimState(sandbox_id="s", pid=78)
+
+    async def connect(sandbox_id: str, directory: str) -> Any:
+        return Found()
+
+    monkeypatch.setattr(Shim, "connect", connect)
+    shim = await launcher(dies, monkeypatch=monkeypatch).fork_shim("s", str(tmp_path))
+    assert shim.pid == 78
+
+
+async def test_a_fork_that_failed_leaves_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(ShimGone):
+        await launcher(dies, dies, monkeypatch=monkeypatch).fork_shim("s", str(tmp_path))
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def process_over(ours: socket.socket) -> LauncherProcess:
+    """As much of a launcher's process as a request needs."""
+    made = LauncherProcess.__new__(LauncherProcess)
+    loop = asyncio.get_running_loop()
+    state = cast(Any, made)
+    state._loop, state._socket, state._waiting, state.is_alive = loop, ours, deque(), True
+    ours.setblocking(False)
+    loop.add_reader(ours, state._readable)
+    return made
+
+
+async def test_a_request_to_a_dead_launcher_says_that_it_is_dead() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = process_over(ours)
+    theirs.close()
+    with socket.socket(socket.AF_UNIX) as some, pytest.raises(ShimGone):
+        await process.fork(ForkShim(sandbox_id="s", directory="/d"), some, some)
+    assert not process.is_alive
+
+
+async def test_a_shim_nobody_waits_for_any_more_is_ended(child: subprocess.Popen[bytes]) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = process_over(ours)
+    with theirs, socket.socket(socket.AF_UNIX) as some:
+        fork = asyncio.ensure_future(process.fork(ForkShim(sandbox_id="s", directory="/d"), some, some))
+        await asyncio.sleep(0)
+        fork.cancel()
+        await asyncio.gather(fork, return_exceptions=True)
+        theirs.send(forking.pack_answer(child.pid))
+        assert await asyncio.to_thread(child.wait, 10) == -signal.SIGKILL
+        process.close()
+
+
+async def test_a_shim_that_takes_no_calls_is_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cri.shims.shim._BUSY_PAUSE_S", 0.0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as busy:
+        busy.bind(str(tmp_path / "shim.sock"))
+        busy.listen(0)
+        first = await Shim.connect("s", str(tmp_path))
+        waiting = asyncio.ensure_future(Shim.connect("s", str(tmp_path)))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        accepted, _ = busy.accept()
+        second = await waiting
+        accepted.close()
+        first.disconnect()
+        second.disconnect()
