@@ -22,6 +22,7 @@ from imagesvc.joined import Joined
 from imagesvc.keeper import LayerKeeper
 from imagesvc.layer.files import EMPTY
 from imagesvc.layer.writer import LayerForm
+from imagesvc.measure import measure
 from imagesvc.mounts import LayerMounts, Owners
 from imagesvc.progress import Listener, ProgressBoard, PullProgress
 from imagesvc.pull import Puller, PullSettings
@@ -315,16 +316,5 @@ class ImageService:
 
 
 def _measure(top: Path) -> Usage:
-    used, inodes = 0, 0
-    try:
-        for _, directories, names, fd in os.fwalk(top):
-            inodes += 1
-            used += os.fstat(fd).st_blocks * 512
-            for name in (*names, *directories):
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if name in names or not os.path.isdir(name):
-                    used += status.st_blocks * 512
-                    inodes += 1
-    except FileNotFoundError:
-        pass  # the container is being removed
-    return Usage(used_bytes=used, inodes_used=inodes)
+    tally = measure(top)
+    return Usage(used_bytes=tally.used, inodes_used=tally.inodes)
