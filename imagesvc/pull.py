@@ -14,25 +14,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagesvc.config import ConfigDocument, parse_config
+from imagesvc.covering import CoverMaker
 from imagesvc.digest import Digest
 from imagesvc.errors import WorkerDied
 from imagesvc.joined import Joined
 from imagesvc.keeper import LayerKeeper
-from imagesvc.layer import cover, files
-from imagesvc.layer.files import LayerId
+from imagesvc.layer.files import LayerId, remove_both
 from imagesvc.layer.writer import LayerForm
 from imagesvc.mounts import LayerMounts
 from imagesvc.progress import LayerProgress, Phase, PullWatch
 from imagesvc.reference import Reference
 from imagesvc.registry.credentials import Credentials
-from imagesvc.stack import stack
 from imagesvc.store.images import ImageStore
 from imagesvc.store.records import ImageId, ImageRecord, LayerRecord, Name
-from imagesvc.threads import run_to_end
 from imagesvc.worker.messages import (
     Access,
     Failed,
@@ -66,8 +65,8 @@ class Puller:
         self._settings = settings
         self._store = store
         self._keeper = keeper
-        self._mounts = mounts
         self._pool = pool
+        self._covers = CoverMaker(store, keeper, mounts, settings.form)
         self._layers: Joined[LayerId, LayerRecord] = Joined()
         self._listeners: dict[LayerId, list[Callable[[Progress], None]]] = {}
         self._failed_hosts: dict[str, float] = {}
@@ -173,7 +172,7 @@ class Puller:
             written = await self._run(job, lambda progress: self._tell(layer, progress))
         except BaseException:
             # The worker is dead or done: what it left is nobody's.
-            await asyncio.shield(asyncio.to_thread(_remove_both, staged, final))
+            await asyncio.shield(asyncio.to_thread(remove_both, staged, final))
             raise
         assert isinstance(written, Written)
         record = LayerRecord(
@@ -200,7 +199,7 @@ class Puller:
                 if attempt + 1 == _ATTEMPTS:
                     raise
                 if isinstance(job, LayerJob):
-                    await asyncio.shield(asyncio.to_thread(_remove_both, Path(job.staged), Path(job.final)))
+                    await asyncio.shield(asyncio.to_thread(remove_both, Path(job.staged), Path(job.final)))
         until = time.monotonic() + _AVOID_S
         self._failed_hosts.update((host, until) for host in report.failed)
         if isinstance(report, Failed):
@@ -214,8 +213,8 @@ class Puller:
         digest = Digest(resolution.digest)
         if image not in self._store.images:
             layers = [LayerId(layer.diff_id) for layer in resolution.layers]
-            made, root = await self._cover(layers)
-            with self._keeper.lease([made] if made else []):
+            with ExitStack() as leases:
+                made, root = await self._covers.make(layers, leases)
                 if image not in self._store.images:  # two names of it may be pulled at once
                     record = ImageRecord(
                         id=image,
@@ -231,49 +230,6 @@ class Puller:
         if reference.tag:
             names.append(Name(name=str(reference), image=image, digest=digest))
         self._store.set_names(names)
-
-    async def _cover(self, layers: list[LayerId]) -> tuple[LayerId | None, cover.Attributes]:
-        """The image's cover, made unless it is there already, and the attributes of the image's root."""
-        records = stack(layers, self._store.layers)
-        wanted, root = await run_to_end(lambda: self._look(records))
-        if not wanted:
-            return None, root
-        layer = cover.cover_id(layers, wanted)
-        if layer not in self._store.layers:
-            await self._layers.run(layer, lambda: self._write_cover(layer, wanted, root))
-        return layer, root
-
-    def _look(self, records: list[LayerRecord]) -> tuple[dict[bytes, cover.Attributes], cover.Attributes]:
-        stacked = [
-            cover.StackedLayer(root=self._mounts.root(record.id, record.form), implied=record.implied)
-            for record in records
-        ]
-        return cover.cover_of(stacked)
-
-    async def _write_cover(
-        self, layer: LayerId, wanted: dict[bytes, cover.Attributes], root: cover.Attributes
-    ) -> LayerRecord:
-        form = self._settings.form
-        staged, final = self._keeper.new_staged(), self._keeper.path(layer, form)
-
-        def write() -> LayerRecord:
-            writer = files.open_writer(staged, layer, form)
-            try:
-                for entry in cover.entries(wanted, root):
-                    writer.add(entry)
-                facts = writer.finish()
-            finally:
-                writer.close()
-            files.publish(staged, final)
-            return LayerRecord(id=layer, form=form, size=facts.size, inodes=facts.inodes)
-
-        try:
-            record = await run_to_end(write)
-        except BaseException:
-            await asyncio.shield(asyncio.to_thread(_remove_both, staged, final))
-            raise
-        self._store.add_layer(record)
-        return record
 
 
 class _LayerWatch:
@@ -295,8 +251,3 @@ class _LayerWatch:
 
 def _ignore(_: Progress) -> None:
     """Nobody watches a manifest come."""
-
-
-def _remove_both(staged: Path, final: Path) -> None:
-    files.remove(staged)
-    files.remove(final)

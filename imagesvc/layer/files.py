@@ -63,6 +63,12 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def remove_both(staged: Path, final: Path) -> None:
+    """Whatever a writer that failed has left of a layer."""
+    remove(staged)
+    remove(final)
+
+
 def remove_all_but(directory: Path, names: Container[str]) -> None:
     for entry in sorted(directory.iterdir()):
         if entry.name not in names:
