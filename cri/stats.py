@@ -17,7 +17,7 @@ from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from oci.cgroups import CgroupDriver, CgroupStats
-from oci.cgroups.stats import MemoryStats, Pressure
+from oci.cgroups.stats import MemoryStats, Pressure, Usage
 from oci.errors import CgroupError
 
 if TYPE_CHECKING:
@@ -69,17 +69,29 @@ def read_cgroup(driver: CgroupDriver, path: str) -> CgroupStats | None:
         raise
 
 
+def read_usage(driver: CgroupDriver, path: str) -> Usage | None:
+    """None when it has gone meanwhile."""
+    try:
+        return driver.open(path).usage()
+    except CgroupError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return None
+        raise
+
+
 class ContainerStatistics:
-    """Remembers, per container, the last CPU sample (for the rate) and the last measured layer size."""
+    """Remembers, per container, what never changes in its message, the last CPU sample and the last layer size."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._layers: dict[str, Layer] = {}
         self._samples: dict[str, tuple[int, int, int]] = {}  # timestamp, usage, rate
+        self._attributes: dict[str, bytes] = {}  # a serialized ContainerStats with nothing but them
         self._walking = asyncio.Semaphore(1)  # the threads are everybody's, and so is the disk
 
     def forget(self, container_id: str) -> None:
         self._samples.pop(container_id, None)
+        self._attributes.pop(container_id, None)
         layer = self._layers.pop(container_id, None)
         if layer and layer.task:
             layer.task.cancel()
@@ -87,42 +99,40 @@ class ContainerStatistics:
     async def of(self, records: Sequence[ContainerRecord]) -> list[api.ContainerStats]:
         """Of each of them. The cgroups are read in a thread: with many of them that takes its time."""
         samples = await asyncio.to_thread(self._read, records)
-        return [self._message(record, sample) for record, sample in zip(records, samples, strict=True)]
+        mountpoint = self._daemon.images.usage().mountpoint
+        return [self._message(record, sample, mountpoint) for record, sample in zip(records, samples, strict=True)]
 
-    def _read(self, records: Sequence[ContainerRecord]) -> list[CgroupStats | None]:
+    def _read(self, records: Sequence[ContainerRecord]) -> list[Usage | None]:
         return [
-            read_cgroup(self._daemon.cgroups, record.cgroup) if record.state is ContainerState.RUNNING else None
+            read_usage(self._daemon.cgroups, record.cgroup) if record.state is ContainerState.RUNNING else None
             for record in records
         ]
 
-    def _message(self, record: ContainerRecord, sample: CgroupStats | None) -> api.ContainerStats:
-        stats = api.ContainerStats(
-            attributes=api.ContainerAttributes(
-                id=record.id,
-                metadata=record.config.metadata,
-                labels=record.config.labels,
-                annotations=record.config.annotations,
-            )
-        )
+    def _message(self, record: ContainerRecord, sample: Usage | None, mountpoint: str) -> api.ContainerStats:
+        known = self._attributes.get(record.id)
+        if known is None:
+            known = self._attributes[record.id] = _attributes(record)
+        stats = api.ContainerStats.FromString(known)
         if sample is not None:
             self._fill(stats, record, sample)
-        self._layer(stats.writable_layer, record)
+        self._layer(stats.writable_layer, record, mountpoint)
         return stats
 
-    def _fill(self, stats: api.ContainerStats, record: ContainerRecord, sample: CgroupStats) -> None:
+    def _fill(self, stats: api.ContainerStats, record: ContainerRecord, sample: Usage) -> None:
         now = sample.timestamp_ns
-        if sample.cpu:
-            stats.cpu.timestamp = now
-            stats.cpu.usage_core_nano_seconds.value = sample.cpu.usage_ns
-            stats.cpu.usage_nano_cores.value = self.rate(record.id, now, sample.cpu.usage_ns)
+        if sample.cpu_ns is not None:
+            cpu = stats.cpu
+            cpu.timestamp = now
+            cpu.usage_core_nano_seconds.value = sample.cpu_ns
+            cpu.usage_nano_cores.value = self.rate(record.id, now, sample.cpu_ns)
         if sample.memory:
             fill_memory(stats.memory, sample.memory, now)
             fill_swap(stats.swap, sample.memory, now)
-        if sample.cpu and sample.cpu.pressure:
-            fill_pressure(stats.cpu.psi, sample.cpu.pressure)
-        if sample.io and sample.io.pressure:
+        if sample.cpu_pressure:
+            fill_pressure(stats.cpu.psi, sample.cpu_pressure)
+        if sample.io_pressure:
             stats.io.timestamp = now
-            fill_pressure(stats.io.psi, sample.io.pressure)
+            fill_pressure(stats.io.psi, sample.io_pressure)
 
     def rate(self, container_id: str, now: int, usage: int) -> int:
         """Nano-cores between this sample and the last one that is at least a tenth of a second older."""
@@ -140,12 +150,12 @@ class ContainerStatistics:
         """The writable layer as it was last measured."""
         return self._layers.setdefault(record.id, Layer())
 
-    def _layer(self, message: api.FilesystemUsage, record: ContainerRecord) -> None:
+    def _layer(self, message: api.FilesystemUsage, record: ContainerRecord, mountpoint: str) -> None:
         layer = self.layer(record)
         if layer.task is None and (not layer.measured or time.monotonic() - layer.measured > LAYER_INTERVAL_S):
             layer.task = asyncio.ensure_future(self._measure(layer, record.id))
         message.timestamp = layer.timestamp or self._daemon.now()
-        message.fs_id.mountpoint = self._daemon.images.usage().mountpoint
+        message.fs_id.mountpoint = mountpoint
         message.used_bytes.value = layer.used_bytes
         message.inodes_used.value = layer.inodes_used
 
@@ -160,3 +170,11 @@ class ContainerStatistics:
         finally:
             layer.measured = time.monotonic()
             layer.task = None
+
+
+def _attributes(record: ContainerRecord) -> bytes:
+    config = record.config
+    attributes = api.ContainerAttributes(
+        id=record.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
+    )
+    return api.ContainerStats(attributes=attributes).SerializeToString()

@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from oci.cgroups.hierarchies import Hierarchy, Layout, parse_mountinfo
-from oci.cgroups.stats import CgroupStats, MemoryDetails
+from oci.cgroups.stats import CgroupStats, MemoryDetails, Usage
 from oci.errors import CgroupError, Unsupported
 from oci.spec import Resources
 
@@ -67,6 +67,9 @@ class Cgroup(Protocol):
         """Set what `resources` names; everything else stays."""
 
     def stats(self) -> CgroupStats: ...
+
+    def usage(self) -> Usage:
+        """The part of `stats` that is asked for often, for a third of its price where that is possible."""
 
     def memory_details(self) -> MemoryDetails | None:
         """None without a memory controller."""

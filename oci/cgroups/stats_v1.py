@@ -16,6 +16,7 @@ from oci.cgroups.stats import (
     MemoryDetails,
     MemoryStats,
     PidsStats,
+    Usage,
     device_io,
     parse_blkio,
     parse_limit,
@@ -40,6 +41,18 @@ def read_stats(files: ControlFiles, directories: Mapping[str, str]) -> CgroupSta
         memory=None if memory is None else _memory(files, memory),
         pids=None if pids is None else _pids(files, pids),
         io=None if io is None else _io(files, io),
+    )
+
+
+def read_usage(files: ControlFiles, directories: Mapping[str, str]) -> Usage:
+    """Three opens; v1 has no pressure files."""
+    timestamp_ns = time.time_ns()
+    accounting = directories.get("cpuacct")
+    memory = directories.get("memory")
+    return Usage(
+        timestamp_ns=timestamp_ns,
+        cpu_ns=None if accounting is None else int(files.read(f"{accounting}/cpuacct.usage")),
+        memory=None if memory is None else _memory(files, memory),
     )
 
 

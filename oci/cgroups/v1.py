@@ -28,8 +28,8 @@ from oci.cgroups.files import (
 )
 from oci.cgroups.hierarchies import Hierarchy, clean_path
 from oci.cgroups.limits import UNLIMITED, Setting
-from oci.cgroups.stats import CgroupStats, MemoryDetails, pick
-from oci.cgroups.stats_v1 import read_memory_details, read_stats
+from oci.cgroups.stats import CgroupStats, MemoryDetails, Usage, pick
+from oci.cgroups.stats_v1 import read_memory_details, read_stats, read_usage
 from oci.errors import CgroupError
 from oci.spec import Resources
 
@@ -164,6 +164,9 @@ class V1Cgroup:
 
     def stats(self) -> CgroupStats:
         return read_stats(self._files, self._of)
+
+    def usage(self) -> Usage:
+        return read_usage(self._files, self._of)
 
     def memory_details(self) -> MemoryDetails | None:
         memory = self._of.get("memory")

@@ -28,7 +28,7 @@ from oci.cgroups.files import (
 )
 from oci.cgroups.hierarchies import clean_path
 from oci.cgroups.limits import UNLIMITED
-from oci.cgroups.stats import CgroupStats, MemoryDetails, pick
+from oci.cgroups.stats import CgroupStats, MemoryDetails, Usage, pick, usage_of
 from oci.cgroups.stats_v2 import read_memory_details, read_stats
 from oci.errors import CgroupError
 from oci.spec import Resources
@@ -149,6 +149,9 @@ class V2Cgroup:
 
     def stats(self) -> CgroupStats:
         return read_stats(self._files, self._directory)
+
+    def usage(self) -> Usage:
+        return usage_of(read_stats(self._files, self._directory))
 
     def memory_details(self) -> MemoryDetails | None:
         if self._files.read_if_there(f"{self._directory}/memory.current") is None:
