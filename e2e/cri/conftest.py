@@ -1,6 +1,7 @@
 """The suite's options, the runtime under test, and the differences that are expected of it.
 
-A test that is listed in differences/RUNTIME.toml must fail there (a strict xfail): the list stays true by itself.
+A test that is listed in differences/RUNTIME.toml must fail there (a strict xfail): the list stays true by itself. Only
+one whose reason begins with "sometimes" may pass as well.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.root)
         reason = known.get(name) or known.get(name.partition("[")[0])
         if reason:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=not reason.startswith("sometimes")))
 
 
 def differences(config: pytest.Config) -> dict[str, str]:
