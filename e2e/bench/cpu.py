@@ -26,13 +26,23 @@ def machine_seconds(excluded: Iterable[int] = ()) -> float:
 
 def process_seconds(pids: Iterable[int]) -> float:
     """User and system time of the processes themselves; one that has ended counts nothing."""
+    return _seconds(pids, 11)
+
+
+def children_seconds(pids: Iterable[int]) -> float:
+    """Of their children that have ended and been waited for."""
+    return _seconds(pids, 13)
+
+
+def _seconds(pids: Iterable[int], field: int) -> float:
+    """`field` and the one after it of /proc/PID/stat, counted from the state (proc(5): field 3)."""
     total = 0.0
     for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        total += (int(fields[11]) + int(fields[12])) / _TICK
+        total += (int(fields[field]) + int(fields[field + 1])) / _TICK
     return total
 
 

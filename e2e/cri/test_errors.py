@@ -92,11 +92,10 @@ def test_nothing_is_left_of_what_was_refused(pods: Pods, client: Client) -> None
     assert pods.output("echo", "fine", pod=pod, name="c0") == ["fine"]
 
 
-def test_no_error_shows_the_insides(pods: Pods, client: Client) -> None:
+def test_no_error_shows_the_insides(client: Client) -> None:
     """A message is for the pod's events: no stack trace of the runtime."""
     calls: list[Any] = [
         lambda: client.status("\0"),
-        lambda: pods.run(pb.PodSandboxConfig(metadata=pb.PodSandboxMetadata(name="\0", uid="\0", namespace="\0"))),
         lambda: client.pull("\0"),
         lambda: client.exec(UNKNOWN_ID, "\0"),
     ]

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from cri.api import runtime_pb2 as pb
-from e2e.bench.cpu import process_seconds
+from e2e.bench.cpu import children_seconds, process_seconds
 from e2e.daemon import Daemon
 from e2e.scale.report import Figure
 
@@ -17,7 +17,7 @@ _CALLERS = 16
 
 def measure(daemon: Daemon, containers: list[str], rate: int, seconds: int) -> list[Figure]:
     pids = (*daemon.daemon_pids(), *daemon.monitors())
-    before, began = process_seconds(pids), time.monotonic()
+    before, children, began = process_seconds(pids), children_seconds(pids), time.monotonic()
     with ThreadPoolExecutor(_CALLERS) as callers:
         calls: list[Future[float]] = []
         for number in range(rate * seconds):
@@ -30,6 +30,9 @@ def measure(daemon: Daemon, containers: list[str], rate: int, seconds: int) -> l
     return [
         Figure(title=f"{rate} exec probes a second: failures", value=len(failures), unit="of all", goal=0),
         Figure(title="daemon and shims, CPU", value=cpu, unit="% of a core", goal=60),
+        Figure(
+            title="the probes' own processes, CPU", value=(children_seconds(pids) - children) / took * 100, unit="%"
+        ),
         Figure(title="probes a second, reached", value=len(calls) / took, unit="/s"),
         Figure(title="a probe's p50", value=statistics.median(latencies), unit="ms"),
     ]
