@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
@@ -26,18 +27,18 @@ def volume_images(daemon: Daemon, config: api.ContainerConfig) -> tuple[tuple[st
 
 
 async def open_image_volumes(
-    daemon: Daemon, config: api.ContainerConfig, specification: Spec, owners: Owners | None
+    daemon: Daemon, config: api.ContainerConfig, specification: Spec, directory: Path, owners: Owners | None
 ) -> dict[int, int]:
     """A detached mount for each image volume, keyed by its index in the specification's mounts.
 
-    The caller closes them. Raises ImageVolumeMountFailed, whose text begins as the kubelet wants it.
+    The images' layers stay as long as the container's `directory`. The caller closes the mounts. Raises ImageVolumeMountFailed, whose text begins as the kubelet wants it.
     """
     wanted = image_mounts(config)
     opened: dict[int, int] = {}
     try:
         for index, mount in enumerate(specification.mounts):
             if mount.source is None and mount.destination in wanted:
-                opened[index] = await _open(daemon, wanted[mount.destination], owners)
+                opened[index] = await _open(daemon, wanted[mount.destination], directory, owners)
     except BaseException:
         for fd in opened.values():
             os.close(fd)
@@ -45,11 +46,11 @@ async def open_image_volumes(
     return opened
 
 
-async def _open(daemon: Daemon, mount: api.Mount, owners: Owners | None) -> int:
+async def _open(daemon: Daemon, mount: api.Mount, directory: Path, owners: Owners | None) -> int:
     image = daemon.images.find(mount.image.image)
     if image is None:
         raise ImageVolumeMountFailed(f"{mount.image.image}: the image is not present")
-    whole = await daemon.images.mount_image(image.id, owners=owners)
+    whole = await daemon.images.mount_image(image.id, directory, owners=owners)
     if not mount.image_sub_path:
         return whole
     with syscalls.closing(whole):

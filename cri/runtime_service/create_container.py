@@ -171,7 +171,7 @@ async def _create(
     config = record.config
     await asyncio.to_thread(_make_log_directory, record)
     _write_bundle(daemon, record, specification)
-    volumes = await open_image_volumes(daemon, config, specification, owners)
+    volumes = await open_image_volumes(daemon, config, specification, daemon.paths.container(record.id), owners)
     try:
         progress.enter("waiting for the shim to make the container")
         shim = await daemon.shim_of(record.sandbox_id)
