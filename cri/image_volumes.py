@@ -31,7 +31,8 @@ async def open_image_volumes(
 ) -> dict[int, int]:
     """A detached mount for each image volume, keyed by its index in the specification's mounts.
 
-    The images' layers stay as long as the container's `directory`. The caller closes the mounts. Raises ImageVolumeMountFailed, whose text begins as the kubelet wants it.
+    The images' layers stay as long as the container's `directory`. The caller closes the mounts. Raises
+    ImageVolumeMountFailed, whose text begins as the kubelet wants it.
     """
     wanted = image_mounts(config)
     opened: dict[int, int] = {}
