@@ -214,3 +214,32 @@ def test_a_target_must_run_in_the_same_pod(pods: Pods) -> None:
     target = pods.start(other, "sleep", "1001", name="target")
     aimed = security(namespace_options=pb.NamespaceOption(pid=pb.TARGET, target_id=target.id))
     refused(lambda: pods.create(pod, "true", security=aimed), grpc.StatusCode.FAILED_PRECONDITION, target.id)
+
+
+def test_memory_and_swap_are_resized_up_and_down(pods: Pods) -> None:
+    """Memory may never exceed memory and swap together: each order of writing is wrong for one of the directions."""
+    if not Path("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists():
+        pytest.skip("swap is counted by a cgroup v1 hierarchy only here")
+    mib = 1 << 20
+    given = pb.LinuxContainerResources(memory_limit_in_bytes=64 * mib, memory_swap_limit_in_bytes=64 * mib)
+    container = pods.start(pods.run(), resources=given)
+    for memory, swap in ((128, 128), (32, 64), (48, 0), (256, 0), (512, 0), (16, 16)):
+        wanted = pb.LinuxContainerResources(memory_limit_in_bytes=memory * mib, memory_swap_limit_in_bytes=swap * mib)
+        pods.client.runtime.UpdateContainerResources(
+            pb.UpdateContainerResourcesRequest(container_id=container.id, linux=wanted)
+        )
+        group = Path("/sys/fs/cgroup/memory", pods.cgroup.lstrip("/"), container.id)
+        assert int((group / "memory.limit_in_bytes").read_text()) == memory * mib
+        if swap:
+            assert int((group / "memory.memsw.limit_in_bytes").read_text()) == swap * mib
+        status = pods.client.status(container.id).resources.linux
+        assert status.memory_limit_in_bytes == memory * mib
+
+
+def test_a_full_name_as_the_hostname(pods: Pods) -> None:
+    config = pods.config()
+    config.hostname = "web-0.web.default.svc.cluster.local"
+    lines = pods.output(
+        "sh", "-c", "hostname; cat /etc/hostname; echo $HOSTNAME; grep -c web-0 /etc/hosts", pod=pods.run(config)
+    )
+    assert lines == [config.hostname] * 3 + ["1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import grpc
@@ -14,6 +15,7 @@ from tests.system.pods import Container, Pod, Pods, refused
 
 _HOST_ID = 400_000
 _SIZE = 65536
+_HIERARCHIES = ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")
 _MAPPING = [pb.IDMapping(container_id=0, host_id=_HOST_ID, length=_SIZE)]
 
 
@@ -33,8 +35,8 @@ def output(pods: Pods, pod: Pod, script: str, name: str = "main", **settings: ob
 
 def pid_of(pods: Pods, container: Container) -> int:
     """The container's first process, found by its cgroup."""
-    procs = list(Path("/sys/fs/cgroup").glob(f"**/{container.id}/cgroup.procs"))
-    return int(procs[0].read_text().split()[0])
+    places = (Path(root, pods.cgroup.lstrip("/"), container.id, "cgroup.procs") for root in _HIERARCHIES)
+    return int(next(place for place in places if place.exists()).read_text().split()[0])
 
 
 @pytest.mark.parametrize("pid", [pb.CONTAINER, pb.POD], ids=["own pids", "shared pids"])
@@ -161,3 +163,27 @@ def test_the_hosts_namespaces_do_not_go_with_it(pods: Pods) -> None:
 def test_it_is_promised(pods: Pods) -> None:
     reply = pods.client.runtime.Status(pb.StatusRequest())
     assert {handler.name: handler.features.user_namespaces for handler in reply.runtime_handlers}["coracle"]
+
+
+def test_a_new_shim_takes_the_pods_users_over(pods: Pods) -> None:
+    pod = pods.run(users_config(pods, pb.POD))
+    shared = pb.LinuxContainerSecurityContext(namespace_options=pb.NamespaceOption(pid=pb.POD))
+    first = pods.start(pod, security=shared)
+    before = os.stat(f"/proc/{pid_of(pods, first)}/ns/user").st_ino
+    (monitor,) = pods.daemon.monitors()
+    os.kill(monitor, signal.SIGKILL)
+    pods.until(lambda: pods.daemon.monitors() not in ((), (monitor,)))
+    second = pods.start(pod, name="second", security=shared)
+    assert os.stat(f"/proc/{pid_of(pods, second)}/ns/user").st_ino == before
+
+
+def test_both_die_and_the_pods_users_stay(pods: Pods) -> None:
+    pod = pods.run(users_config(pods))
+    first = pods.start(pod)
+    before = os.stat(f"/proc/{pid_of(pods, first)}/ns/user").st_ino
+    (monitor,) = pods.daemon.monitors()
+    pods.daemon.kill()
+    os.kill(monitor, signal.SIGKILL)
+    pods.daemon.start()
+    second = pods.start(pod, name="second")
+    assert os.stat(f"/proc/{pid_of(pods, second)}/ns/user").st_ino == before
