@@ -97,10 +97,14 @@ class ContainerStatistics:
             layer.task.cancel()
 
     async def of(self, records: Sequence[ContainerRecord]) -> list[api.ContainerStats]:
-        """Of each of them. The cgroups are read in a thread: with many of them that takes its time."""
+        """Of each of them that is not removed meanwhile: the cgroups are read in a thread, many take their time."""
         samples = await asyncio.to_thread(self._read, records)
         mountpoint = self._daemon.images.usage().mountpoint
-        return [self._message(record, sample, mountpoint) for record, sample in zip(records, samples, strict=True)]
+        return [
+            self._message(record, sample, mountpoint)
+            for record, sample in zip(records, samples, strict=True)
+            if self._daemon.containers.get(record.id)
+        ]
 
     def _read(self, records: Sequence[ContainerRecord]) -> list[Usage | None]:
         return [

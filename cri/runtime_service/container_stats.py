@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
+from cri.errors import NotFound
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -13,4 +14,7 @@ if TYPE_CHECKING:
 
 async def container_stats(daemon: Daemon, request: api.ContainerStatsRequest, call: Call) -> api.ContainerStatsResponse:
     record = daemon.containers.need(request.container_id)
-    return api.ContainerStatsResponse(stats=(await daemon.statistics.of([record]))[0])
+    found = await daemon.statistics.of([record])
+    if not found:
+        raise NotFound("container", request.container_id)
+    return api.ContainerStatsResponse(stats=found[0])

@@ -9,18 +9,16 @@ import pytest
 
 from cri.daemon import Daemon
 from cri.state.machine import ContainerState
-from cri.stats import read_cgroup
 from imagesvc.service import FilesystemUsage, Usage
-from oci.cgroups import CgroupStats
-from oci.cgroups.stats import CpuStats
+from oci.cgroups.stats import Usage as CgroupUsage
 from oci.errors import CgroupError
 from tests.unit.cri_daemon import FakeCgroup, FakeImages, add_container, add_pod, make_daemon, until
 
 SECOND = 1_000_000_000
 
 
-def sample(cpu: CpuStats | None = None) -> CgroupStats:
-    return CgroupStats(timestamp_ns=SECOND, cpu=cpu, memory=None, pids=None, io=None)
+def sample(cpu_ns: int | None = None) -> CgroupUsage:
+    return CgroupUsage(timestamp_ns=SECOND, cpu_ns=cpu_ns, memory=None)
 
 
 class Images(FakeImages):
@@ -47,7 +45,7 @@ class Images(FakeImages):
 async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Daemon]:
     made = make_daemon(tmp_path)
     cast(Any, made).images = Images(tmp_path)
-    monkeypatch.setattr(FakeCgroup, "stats", lambda self: sample(), raising=False)
+    monkeypatch.setattr(FakeCgroup, "usage", lambda self: sample(), raising=False)
     yield made
     await made.reconciler.close()
 
@@ -71,19 +69,29 @@ async def test_only_what_runs_has_figures(daemon: Daemon) -> None:
     _, shim = add_pod(daemon)
     running, ended = add_container(daemon, shim), add_container(daemon, shim, ContainerState.EXITED)
     with pytest.MonkeyPatch.context() as patch:
-        cpu = CpuStats(usage_ns=5, user_ns=3, system_ns=2, periods=0, throttled_periods=0, throttled_ns=0)
-        patch.setattr(FakeCgroup, "stats", lambda self: sample(cpu))
+        patch.setattr(FakeCgroup, "usage", lambda self: sample(5))
         first, second = await daemon.statistics.of([running, ended])
     assert (first.cpu.usage_core_nano_seconds.value, first.attributes.id) == (5, running.id)
     assert not second.HasField("cpu")
 
 
 async def test_a_cgroup_that_went_away_meanwhile_is_no_error(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(self: FakeCgroup) -> CgroupStats:
+    def gone(self: FakeCgroup) -> CgroupUsage:
         raise CgroupError(self.path, "no such file", errno=2)
 
-    monkeypatch.setattr(FakeCgroup, "stats", gone)
-    assert read_cgroup(daemon.cgroups, "/pods/c") is None
+    monkeypatch.setattr(FakeCgroup, "usage", gone)
+    _, shim = add_pod(daemon)
+    (stats,) = await daemon.statistics.of([add_container(daemon, shim)])
+    assert not stats.HasField("cpu")
+
+
+async def test_of_a_container_removed_meanwhile_nothing_is_said_or_kept(daemon: Daemon) -> None:
+    _, shim = add_pod(daemon)
+    record = add_container(daemon, shim)
+    asked = asyncio.ensure_future(daemon.statistics.of([record]))
+    await asyncio.sleep(0)
+    daemon.containers.drop(record.id)
+    assert await asked == []
 
 
 async def test_layers_are_measured_one_after_the_other_in_the_background(daemon: Daemon) -> None:
