@@ -71,9 +71,9 @@ def test_what_a_container_may_not(pods: Pods) -> None:
     """Root of the pod has no power over what is the host's."""
     pod = pods.run(users_config(pods))
     script = """
-        mknod /tmp/disk b 8 0 && echo made a device
+        mknod /disk b 8 0 && echo made a device
         echo 1 > /proc/sys/vm/drop_caches && echo wrote a global sysctl
-        mount -t proc proc /mnt && echo mounted
+        mkdir /m; mount -t proc proc /m && echo mounted
         cat /proc/1/root/etc/hostname > /dev/null || echo cannot see itself
         true
     """
@@ -187,3 +187,36 @@ def test_both_die_and_the_pods_users_stay(pods: Pods) -> None:
     pods.daemon.start()
     second = pods.start(pod, name="second")
     assert os.stat(f"/proc/{pid_of(pods, second)}/ns/user").st_ino == before
+
+
+def test_privileged_is_privileged_over_the_pod_only(pods: Pods) -> None:
+    config = users_config(pods)
+    config.linux.security_context.privileged = True
+    pod = pods.run(config)
+    script = """
+        mkdir /m; mount -t tmpfs none /m && echo mounted; hostname other && echo renamed
+        head -c 1 /dev/zero | wc -c
+        echo 3 > /proc/sys/vm/drop_caches 2>/dev/null && echo dropped
+        echo b > /proc/sysrq-trigger 2>/dev/null && echo rebooted
+        true
+    """
+    security = pb.LinuxContainerSecurityContext(privileged=True)
+    container, code = pods.run_to_end("sh", "-c", script, pod=pod, security=security)
+    assert code == 0
+    assert [text for stream, _, text in container.lines() if stream == "stdout"] == ["mounted", "renamed", "1"]
+
+
+def test_declared_volumes_belong_to_the_pods_users(pods: Pods) -> None:
+    pods.client.pull(pods.images.with_user)
+    pod = pods.run(users_config(pods))
+    for name, read_only in (("writable", False), ("read-only", True)):
+        context = pb.LinuxContainerSecurityContext(readonly_rootfs=read_only, run_as_user=pb.Int64Value(value=0))
+        lines = output(
+            pods,
+            pod,
+            "stat -c %u /data; echo x > /data/x && cat /data/x",
+            name=name,
+            image=pods.images.with_user,
+            security=context,
+        )
+        assert lines == ["0", "x"]
