@@ -50,7 +50,7 @@ def on_container_exit(daemon: Daemon, event: ContainerExited) -> None:
         return
     try:
         if record is not None and record.state in _ALIVE:
-            daemon.containers.put(exited(record, event))
+            daemon.containers.put(exited(record, event), observed=True)
             if event.oom_killed:
                 daemon.metrics.container_oom(record.name)
     finally:

@@ -84,6 +84,15 @@ def process_state(pid: int) -> ProcessState:
     return ProcessState(start=int(fields[19]), zombie=fields[0] in "ZX", wait_status=int(fields[49]))
 
 
+def is_alive(pid: int, start: int) -> bool:
+    """Whether the process that began at `start` still runs."""
+    try:
+        state = process_state(pid)
+    except ProcessLookupError:
+        return False
+    return state.start == start and not state.zombie
+
+
 def kill_process(pid: int, start: int) -> None:
     """SIGKILL to the process that began at `start`, unless it is gone."""
     try:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from cri import user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, InvalidArgument, Unavailable
-from cri.host import process_state
+from cri.host import is_alive, process_state
 from cri.joined import Progress
 from cri.paths import NETNS_DIRECTORY
 from cri.pod_files import host_hostname, write_hosts, write_pod_files
 from cri.pod_network import attachment, bandwidth
+from cri.shims import Shim
 from cri.specgen.validate import check_sandbox_config
 from cri.state.machine import Event, SandboxState
 from cri.state.records import SandboxID, SandboxRecord, metadata_key
@@ -90,6 +91,14 @@ def _existing(daemon: Daemon, config: api.PodSandboxConfig) -> SandboxRecord | N
     return None
 
 
+def _check_alive(record: SandboxRecord, shim: Shim) -> None:
+    """From READY on, the death of a shim or of an init is acted upon; before, it fails the pod."""
+    if not shim.is_alive:
+        raise Unavailable(f"sandbox {record.id}: its shim {shim.pid} died while the pod was being made")
+    if record.init_pid and not is_alive(record.init_pid, record.init_start):
+        raise Unavailable(f"sandbox {record.id}: its init {record.init_pid} died while the pod was being made")
+
+
 async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> SandboxRecord:
     config, options = record.config, record.namespaces
     directory = daemon.paths.sandbox(record.id)
@@ -130,6 +139,5 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
         addresses = result.ips
         write_hosts(directory, hostname, addresses)
     async with daemon.nri.making_pod(record.with_(ips=addresses)):
-        if not shim.is_alive:  # from READY on a dead one is replaced
-            raise Unavailable(f"sandbox {record.id}: its shim {shim.pid} died while the pod was being made")
+        _check_alive(record, shim)
         return daemon.sandboxes.put(record.moved(Event.MADE, ips=addresses))

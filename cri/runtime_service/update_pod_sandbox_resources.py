@@ -25,7 +25,8 @@ async def update_pod_sandbox_resources(
     config = api.PodSandboxConfig.FromString(record.config_bytes)
     config.linux.overhead.CopyFrom(request.overhead)
     config.linux.resources.CopyFrom(request.resources)
-    record = record.with_(config_bytes=config.SerializeToString(deterministic=True))
-    await daemon.nri.updating_pod(record)
-    await daemon.nri.updated_pod(daemon.sandboxes.put(record))
+    changed = config.SerializeToString(deterministic=True)
+    await daemon.nri.updating_pod(record.with_(config_bytes=changed))
+    record = daemon.sandboxes.need(record.id)  # it may have stopped while the plugins were asked
+    await daemon.nri.updated_pod(daemon.sandboxes.put(record.with_(config_bytes=changed)))
     return api.UpdatePodSandboxResourcesResponse()

@@ -7,12 +7,15 @@ pods the kubelet's relist, once a second, costs a join.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 from cri.errors import InvalidArgument, NotFound
+
+_log: Final = logging.getLogger("cri.state")
 
 MIGRATIONS: Final = (
     """
@@ -103,8 +106,14 @@ class Table(Generic[T]):
             raise NotFound(self._kind, prefix)
         return record
 
-    def put(self, record: T) -> T:
-        self._database.execute(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?, ?, ?, ?)", self._to_row(record))
+    def put(self, record: T, *, observed: bool = False) -> T:
+        """`observed`: it is so already, whether or not it can be written now; the next change writes it too."""
+        try:
+            self._database.execute(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?, ?, ?, ?)", self._to_row(record))
+        except sqlite3.Error as error:
+            if not observed:
+                raise
+            _log.error("%s %s: its change cannot be written down: %s", self._kind, record.id, error)
         before = self._records.get(record.id)
         self._remember(record)
         for observer in self.observers:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -53,19 +54,23 @@ async def test_an_exit_of_nobody_is_no_trouble(daemon: Daemon) -> None:
     exits.on_event(daemon, "x", exit_event("unknown"))
 
 
-async def test_a_full_disk_does_not_hide_an_exit_from_those_who_wait(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_disk_does_not_hide_an_exit(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, shim = add_pod(daemon)
     record = add_container(daemon, shim)
 
-    def full(record: object) -> None:
-        raise OSError("disk full")
+    class Full:
+        def execute(self, *_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(daemon.containers, "put", full)
-    with pytest.raises(OSError, match="disk full"):
-        exits.on_event(daemon, shim.sandbox_id, exit_event(record.id))
+    monkeypatch.setattr(daemon.containers, "_database", Full())
+    exits.on_event(daemon, shim.sandbox_id, exit_event(record.id))
     assert daemon.live_containers[record.id].exited.is_set()
+    assert daemon.containers.need(record.id).state is ContainerState.EXITED
+    assert "disk is full" in caplog.text
+    with pytest.raises(sqlite3.OperationalError):
+        add_container(daemon, shim)
 
 
 async def test_a_pod_without_its_init_is_over_and_is_cleaned_up(daemon: Daemon) -> None:
