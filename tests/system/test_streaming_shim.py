@@ -22,8 +22,8 @@ from cri.config.schema import StreamingSettings
 from cri.live import LiveContainer, LivePod
 from cri.paths import Paths
 from cri.shims import ContainerExited, Launcher, SandboxSetup, Shim
-from cri.state.machine import ContainerState
-from cri.state.records import ContainerID, ContainerRecord, SandboxID
+from cri.state.machine import ContainerState, SandboxState
+from cri.state.records import ContainerID, ContainerRecord, SandboxID, SandboxRecord
 from cri.streaming.daemon_runtime import DaemonRuntime
 from cri.streaming.server import StreamingServer
 from cri.streaming.tickets import AttachTicket, ExecTicket, PortForwardTicket
@@ -45,6 +45,11 @@ class Containers(dict[str, ContainerRecord]):
         return self[container_id]
 
 
+class Sandboxes:
+    def need(self, sandbox_id: str) -> SandboxRecord:
+        return SandboxRecord(id=SandboxID(sandbox_id), state=SandboxState.READY, config_bytes=b"", created_at=1)
+
+
 @dataclass
 class DaemonForStreams:
     """As much of a daemon as the streams need."""
@@ -52,6 +57,7 @@ class DaemonForStreams:
     pod: Pod
     paths: Paths
     containers: Containers = field(default_factory=Containers)
+    sandboxes: Sandboxes = field(default_factory=Sandboxes)
     live_containers: dict[str, LiveContainer] = field(default_factory=dict)
     pods: dict[str, LivePod] = field(default_factory=dict)
 
