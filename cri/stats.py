@@ -72,7 +72,7 @@ def read_cgroup(driver: CgroupDriver, path: str) -> CgroupStats | None:
 def read_usage(driver: CgroupDriver, path: str) -> Usage | None:
     """None when it has gone meanwhile."""
     try:
-        return driver.open(path).usage()
+        return driver.usage(path)
     except CgroupError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV):
             return None

@@ -68,9 +68,6 @@ class Cgroup(Protocol):
 
     def stats(self) -> CgroupStats: ...
 
-    def usage(self) -> Usage:
-        """The part of `stats` that is asked for often, for a third of its price where that is possible."""
-
     def memory_details(self) -> MemoryDetails | None:
         """None without a memory controller."""
 
@@ -109,6 +106,9 @@ class CgroupDriver(Protocol):
 
     def open(self, path: str) -> Cgroup:
         """A handle on a cgroup by its path, whether or not it exists."""
+
+    def usage(self, path: str) -> Usage:
+        """The part of a cgroup's `stats` that is asked for often, for a third of its price where that is possible."""
 
 
 def enter(fds: Sequence[int]) -> None:

@@ -44,15 +44,12 @@ def read_stats(files: ControlFiles, directories: Mapping[str, str]) -> CgroupSta
     )
 
 
-def read_usage(files: ControlFiles, directories: Mapping[str, str]) -> Usage:
-    """Three opens; v1 has no pressure files."""
-    timestamp_ns = time.time_ns()
-    accounting = directories.get("cpuacct")
-    memory = directories.get("memory")
+def read_usage(files: ControlFiles, accounting: str | None, memory: str | None, path: str) -> Usage:
+    """Three opens. `accounting` and `memory` are those hierarchies' mount points; v1 has no pressure files."""
     return Usage(
-        timestamp_ns=timestamp_ns,
-        cpu_ns=None if accounting is None else int(files.read(f"{accounting}/cpuacct.usage")),
-        memory=None if memory is None else _memory(files, memory),
+        timestamp_ns=time.time_ns(),
+        cpu_ns=None if accounting is None else int(files.read(f"{accounting}{path}/cpuacct.usage")),
+        memory=None if memory is None else _memory(files, memory + path),
     )
 
 

@@ -42,6 +42,9 @@ class V1Driver:
         self.hierarchies: Final = tuple(hierarchies)
         self.controllers: Final = frozenset().union(*(hierarchy.controllers for hierarchy in hierarchies))
         self._files = files or ControlFiles()
+        places = {controller: h.mount_point for h in hierarchies for controller in h.controllers}
+        self._accounting: Final = places.get("cpuacct")
+        self._memory: Final = places.get("memory")
 
     @property
     def name(self) -> str:
@@ -49,6 +52,10 @@ class V1Driver:
 
     def open(self, path: str) -> V1Cgroup:
         return V1Cgroup(self.hierarchies, clean_path(path), self._files)
+
+    def usage(self, path: str) -> Usage:
+        """Without a handle, which would be a fifth of the price."""
+        return read_usage(self._files, self._accounting, self._memory, path)
 
     def create(self, path: str, resources: Resources | None) -> V1Cgroup:
         cgroup = self.open(path)
@@ -164,9 +171,6 @@ class V1Cgroup:
 
     def stats(self) -> CgroupStats:
         return read_stats(self._files, self._of)
-
-    def usage(self) -> Usage:
-        return read_usage(self._files, self._of)
 
     def memory_details(self) -> MemoryDetails | None:
         memory = self._of.get("memory")

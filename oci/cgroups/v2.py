@@ -50,6 +50,9 @@ class V2Driver:
     def open(self, path: str) -> V2Cgroup:
         return V2Cgroup(self.mount_point, clean_path(path), self._files)
 
+    def usage(self, path: str) -> Usage:
+        return usage_of(self.open(path).stats())
+
     def create(self, path: str, resources: Resources | None) -> V2Cgroup:
         cgroup = self.open(path)
         directory = self.mount_point + cgroup.path
@@ -149,9 +152,6 @@ class V2Cgroup:
 
     def stats(self) -> CgroupStats:
         return read_stats(self._files, self._directory)
-
-    def usage(self) -> Usage:
-        return usage_of(read_stats(self._files, self._directory))
 
     def memory_details(self) -> MemoryDetails | None:
         if self._files.read_if_there(f"{self._directory}/memory.current") is None:

@@ -12,7 +12,7 @@ from cri.state.machine import ContainerState
 from imagesvc.service import FilesystemUsage, Usage
 from oci.cgroups.stats import Usage as CgroupUsage
 from oci.errors import CgroupError
-from tests.unit.cri_daemon import FakeCgroup, FakeImages, add_container, add_pod, make_daemon, until
+from tests.unit.cri_daemon import FakeCgroups, FakeImages, add_container, add_pod, make_daemon, until
 
 SECOND = 1_000_000_000
 
@@ -45,7 +45,7 @@ class Images(FakeImages):
 async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Daemon]:
     made = make_daemon(tmp_path)
     cast(Any, made).images = Images(tmp_path)
-    monkeypatch.setattr(FakeCgroup, "usage", lambda self: sample(), raising=False)
+    monkeypatch.setattr(FakeCgroups, "usage", lambda self, path: sample(), raising=False)
     yield made
     await made.reconciler.close()
 
@@ -69,17 +69,17 @@ async def test_only_what_runs_has_figures(daemon: Daemon) -> None:
     _, shim = add_pod(daemon)
     running, ended = add_container(daemon, shim), add_container(daemon, shim, ContainerState.EXITED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FakeCgroup, "usage", lambda self: sample(5))
+        patch.setattr(FakeCgroups, "usage", lambda self, path: sample(5))
         first, second = await daemon.statistics.of([running, ended])
     assert (first.cpu.usage_core_nano_seconds.value, first.attributes.id) == (5, running.id)
     assert not second.HasField("cpu")
 
 
 async def test_a_cgroup_that_went_away_meanwhile_is_no_error(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(self: FakeCgroup) -> CgroupUsage:
-        raise CgroupError(self.path, "no such file", errno=2)
+    def gone(self: FakeCgroups, path: str) -> CgroupUsage:
+        raise CgroupError(path, "no such file", errno=2)
 
-    monkeypatch.setattr(FakeCgroup, "usage", gone)
+    monkeypatch.setattr(FakeCgroups, "usage", gone)
     _, shim = add_pod(daemon)
     (stats,) = await daemon.statistics.of([add_container(daemon, shim)])
     assert not stats.HasField("cpu")
