@@ -11,6 +11,8 @@ stubs: what it tests, it tests from outside.
     client.py      a client of any CRI socket
     daemon.py      `coracle serve` with roots of its own
     containerd.py  Debian's containerd, the peer
+    cri/           our CRI conformance suite, for any runtime
+    scale/         many pods, many probes, a terminal
     leaks.py       what is left on the machine
     disk.py        a fresh ext4 in a loop device
 """
