@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 
-
 #: What a volume's bind mount may be asked to be, beyond what the CRI has fields of its own for (KEP-5855).
 MOUNT_OPTIONS = ("noexec", "exec", "nodev", "dev", "nosuid", "suid")
 

@@ -55,7 +55,7 @@ def test_a_sandbox_is_refused_naming_the_field(field: str) -> None:
 
 
 def mount(**fields: object) -> Callable[[api.ContainerConfig], object]:
-    return lambda c: c.mounts.add(**{"container_path": "/x", "host_path": "/y", **fields})  # type: ignore[arg-type]
+    return lambda c: c.mounts.add(**{"container_path": "/x", "host_path": "/y", **fields})
 
 
 CONTAINER_CASES: dict[str, Callable[[api.ContainerConfig], object]] = {
@@ -107,7 +107,7 @@ def test_run_as_group_is_fine_beside_a_user_name() -> None:
 
 
 def test_updates_are_checked_too() -> None:
-    with pytest.raises(InvalidArgument, match="linux.cpu_shares: -5 is negative"):
+    with pytest.raises(InvalidArgument, match=r"linux.cpu_shares: -5 is negative"):
         check_resources(api.LinuxContainerResources(cpu_shares=-5))
 
 
