@@ -28,6 +28,7 @@ def insist(call: Callable[[float], T]) -> T:
         except grpc.RpcError:
             if time.monotonic() > end:
                 raise
+        time.sleep(0.02)  # a refusal may come at once
         timeout = min(timeout * 1.3, 20)
 
 
