@@ -58,7 +58,7 @@ class StateDirectory:
     def path(self, container_id: str) -> str:
         if len(container_id) > _LONGEST_ID or not _ID.fullmatch(container_id):
             raise StateError(
-                container_id, "invalid character in the container ID: letters, digits and _+-. are allowed, no dot first"
+                container_id, "invalid character in the container ID: letters, digits and _+-. only, no dot first"
             )
         return f"{self._root}/{container_id}"
 

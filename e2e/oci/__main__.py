@@ -40,13 +40,12 @@ def main(
     init = build.crun_init(crun_checkout) if crun_checkout else None
     programs = build.validation_programs(tools_checkout) if tools_checkout else ()
     os.chdir(ROOT)
-    with tempfile.TemporaryDirectory(prefix="coracle-oci-suite-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="coracle-oci-suite-") as temporary, bed.entered():
         directory = Path(temporary)
         # Containers of other users must be able to walk through it.
         directory.chmod(0o755)
         log = log or directory / "log"
         command = build.runtime_wrapper(directory, shlex.split(runtime))
-        bed.enter()
         if crun_checkout is not None and init is not None:
             suite = crun.Suite(checkout=crun_checkout, init=init, runtime=command, work=directory / "work", log=log)
             _crun(suite, only, names)

@@ -10,25 +10,29 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from oci import syscalls as sc
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def enter() -> None:
+@contextmanager
+def entered() -> Iterator[None]:
     """For this process and all that it starts; nothing of it is seen outside, and nothing is left."""
     sc.unshare(sc.CLONE_NEWNS)
     # Away from the host's peers first, then peers of our own.
     sc.mount(None, "/", None, sc.MS_PRIVATE | sc.MS_REC)
     sc.mount(None, "/", None, sc.MS_SHARED | sc.MS_REC)
-    if not (_CGROUPS / "cgroup.controllers").exists():
-        for controller in _idle_controllers():
-            _mount_v1(controller)
-    sc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+    with ExitStack() as undo:
+        if not (_CGROUPS / "cgroup.controllers").exists():
+            for controller in _missing_controllers():
+                _mount_v1(controller, undo)
+        yield
 
 
 def reap_orphans(keep: frozenset[int]) -> None:
@@ -60,17 +64,16 @@ def _thaw(pid: int) -> None:
             (_CGROUPS / "freezer" / path.lstrip("/") / "freezer.state").write_text("THAWED")
 
 
-def _idle_controllers() -> list[str]:
-    """Controllers that are left to cgroup v2 (hierarchy 0) and that the suites limit something with."""
-    lines = (line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:])
-    return [name for name, hierarchy, _, enabled in lines if name == "hugetlb" and (hierarchy, enabled) == ("0", "1")]
+def _missing_controllers() -> list[str]:
+    """Those that the suites limit something with and that no hierarchy here offers."""
+    known = {line.split()[0] for line in Path("/proc/cgroups").read_text().splitlines()}
+    mounted = Path("/proc/self/mountinfo").read_text()
+    return [name for name in ("hugetlb",) if name in known and f"/sys/fs/cgroup/{name} " not in mounted]
 
 
-def _mount_v1(controller: str) -> None:
+def _mount_v1(controller: str, undo: ExitStack) -> None:
     directory = _CGROUPS / controller
     directory.mkdir(exist_ok=True)
-    try:
-        sc.mount("cgroup", str(directory), "cgroup", 0, controller)
-    except OSError:
-        directory.rmdir()
-        raise
+    undo.callback(directory.rmdir)
+    sc.mount("cgroup", str(directory), "cgroup", 0, controller)
+    undo.callback(sc.umount2, str(directory), sc.MNT_DETACH)

@@ -28,6 +28,7 @@ _VERBS: Final = {
     "spec": "write a config.json to begin with",
     "start": "start a created container",
     "state": "show the state of a container",
+    "update": "change the limits of a container",
 }
 _OPTIONS: Final = (
     value("root", "DIR", "directory for the state of containers"),

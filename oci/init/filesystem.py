@@ -47,7 +47,7 @@ def attach_root(step: op.AttachRoot, context: Context) -> None:
         tree = context.rootfs
     else:
         tree = context.sources.pop(step, -1)
-        tree = tree if tree >= 0 else _clone_root(step.path)
+        tree = tree if tree >= 0 else _clone_root(step.path, step.below)
     if not paths.is_directory(tree):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step.path)
     sc.move_mount(tree, context.old_root if place is None else place)
@@ -67,7 +67,7 @@ def _find_place(path: str | None) -> int | None:
 
 def open_sources(step: op.OpenSources, context: Context) -> None:
     if step.root is not None and step.root.path is not None:
-        context.sources[step.root] = _clone_root(step.root.path)
+        context.sources[step.root] = _clone_root(step.root.path, step.root.below)
     for bind in step.binds:
         context.sources[bind] = _clone_source(bind, context)
     if step.nodes:
@@ -126,7 +126,7 @@ def _bind_sysfs(step: op.MountFilesystem, target: int, context: Context) -> None
 def mount_bind(step: op.MountBind, context: Context) -> None:
     """The source is opened here, in the child: it may lie on a file system that never answers."""
     mount = context.sources.pop(step, -1)
-    mount = mount if mount >= 0 else _clone_source(step, context)
+    mount = _renewed(mount, step) if mount >= 0 else _clone_source(step, context)
     if step.destination == "/":
         _replace_root(mount, step.options, context)
         return
@@ -246,10 +246,10 @@ def make_directory(step: op.MakeDirectory, context: Context) -> None:
             raise
 
 
-def _clone_root(path: str) -> int:
-    """A private mount with mounts below that still learn of the host's."""
+def _clone_root(path: str, below: int) -> int:
+    """A private mount; those below it still learn of the host's, unless the config has it otherwise."""
     tree = mounts.clone_tree(sc.AT_FDCWD, path, recursive=True)
-    mounts.set_propagation(tree, sc.MS_SLAVE, recursive=True)
+    mounts.set_propagation(tree, below, recursive=True)
     mounts.set_propagation(tree, sc.MS_PRIVATE)
     return tree
 
@@ -271,6 +271,19 @@ def _clone_source(step: op.MountBind, context: Context) -> int:
         # A single mount: both at once.
         sc.mount_setattr(mount, set=options.set, clear=options.clear, propagation=flag)
     return mount
+
+
+def _renewed(mount: int, step: op.MountBind) -> int:
+    """A clone made now: mount tables list mounts in the order of their making, and this one's turn is now. Kernels
+    before 6.15 clone no detached mounts; there it stays where it was."""
+    try:
+        clone = mounts.clone_tree(mount, recursive=step.options.recursive)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        return mount
+    os.close(mount)
+    return clone
 
 
 def _place(mount: int, target: int, options: MountOptions, context: Context) -> None:

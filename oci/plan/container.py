@@ -114,7 +114,8 @@ def _root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> list[op.
     # Hooks of this kind work on the container's files by their path, in its mount namespace.
     visible = spec.hooks is not None and spec.hooks.create_container and spec.root is not None
     place = posixpath.join(supplied.bundle, spec.root.path) if visible and spec.root is not None else None
-    return [op.AttachRoot(path=path, place=place)]
+    below, recursive = PROPAGATION.get(spec.linux.rootfs_propagation or "rslave", (sc.MS_SLAVE, True))
+    return [op.AttachRoot(path=path, place=place, below=below if recursive else sc.MS_SLAVE)]
 
 
 def _sources(filesystems: list[op.Operation], namespaces: NamespacePlan, *, everything: bool) -> list[op.Operation]:
@@ -179,8 +180,8 @@ def _enter_root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> li
     if spec.root is not None and spec.root.readonly:
         steps.append(op.MakeRootReadonly())
     if propagation := spec.linux.rootfs_propagation:
-        flag, recursive = PROPAGATION[propagation]
-        steps.append(op.SetRootPropagation(flags=flag | (0x4000 if recursive else 0)))
+        # Of the root only: what lies below has been given its own, and a mount's options are stronger than this.
+        steps.append(op.SetRootPropagation(flags=PROPAGATION[propagation][0]))
     return steps
 
 
@@ -190,8 +191,8 @@ def _place_cgroup(
     """Where the process enters its cgroup, and where the cgroup namespace is made: after that, in the cgroup.
 
     Early entry lets everything be accounted. With a memory limit so small that our own set-up would not fit, it is the
-    last thing before the user's process. The namespace comes right before the first mount that shows it, else after
-    start, when a slow attach by somebody else is over anyway.
+    last thing before the user's process. The namespace comes right before the first mount that shows it, else last of
+    the set-up, or after start where somebody else's slow attach is over only then.
     """
     enter: list[op.Operation] = [op.EnterCgroup()] if supplied.enters else []
     private = "cgroup" in namespaces.new
@@ -202,7 +203,9 @@ def _place_cgroup(
     unshare: list[op.Operation] = [op.UnshareCgroup()] if private else []
     if _has_tiny_memory(spec):
         return setup, [*enter, *unshare, *finish]
-    return [*enter, *setup], [*unshare, *finish]
+    if supplied.awaits:
+        return [*enter, *setup], [*unshare, *finish]
+    return [*enter, *setup, *unshare], finish
 
 
 def _mounts_cgroup(step: op.Operation) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeAlias
 
+from oci import syscalls as sc
 from oci.plan.mount_options import MountOptions
 from oci.spec import Device, IdMapping, Process
 from oci.values import frozen
@@ -103,10 +104,11 @@ class RunContainerHooks:
 @frozen
 class AttachRoot:
     """Attach the root filesystem over the old root, or at `place` for hooks that look for it by its path on the host.
-    Without `path` it is the detached mount in the request."""
+    Without `path` it is the detached mount in the request. `below` is the propagation of mounts in it."""
 
     path: str | None
     place: str | None = None
+    below: int = sc.MS_SLAVE
 
     def describe(self) -> str:
         return f"attach root filesystem {self.path or '(mount descriptor)'}"

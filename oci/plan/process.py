@@ -58,6 +58,8 @@ def plan_process(
     for name, number, soft, hard in resolve_rlimits(process.rlimits):
         steps.append(op.SetRlimit(name=name, number=number, soft=soft, hard=hard))
     filters = _seccomp(seccomp, supplied)
+    # Before any filter: close_range is newer than many a list of allowed calls. We open nothing without close-on-exec.
+    steps.append(op.CloseDescriptors(keep=supplied.preserved))
     steps.append(op.ChangeDirectory(path=process.cwd))
     if not process.no_new_privileges:
         steps += filters
@@ -66,7 +68,6 @@ def plan_process(
     steps.append(op.FindProgram(name=process.args[0]))
     if process.no_new_privileges:
         steps.append(op.SetNoNewPrivileges())
-    steps.append(op.CloseDescriptors(keep=supplied.preserved))
     steps.append(op.ResetSignals())
     if process.no_new_privileges:
         steps += filters

@@ -11,7 +11,7 @@ field types are checked by `oci.spec.codec`, so they are written in the words th
                          ExecStart                         -> ExecStarted
                          Start, Kill, Delete, ReopenLog, Resize, CloseStdin, Attach, Shutdown -> Done
                          anything                          -> Failure (oci.protocol.failures)
-    shim -> daemon       ContainerExited, ExecExited, InitExited: events, unasked and unanswered
+    shim -> daemon       ContainerExited, ExecExited, InitExited, LogDropped: events, unasked and unanswered
 
 Times are nanoseconds since the epoch. `status` is always a wait status as waitpid(2) gives it; `exit_code` turns it
 into what a shell would show. A descriptor in a message belongs to the receiver from the moment it is received.
@@ -125,6 +125,7 @@ class ContainerCreate:
 
     `rootfs_fd` is a detached mount; `mount_fds[i]` is the detached mount for spec.mounts[mount_indexes[i]];
     `seccomp_fd` is a file that holds a finished BPF program. Without `log_path` output is read and thrown away.
+    The log takes `log_size_max` bytes for each file and `log_rate_limit` a second; 0 sets no limit.
     `stdin` asks for a pipe that the shim holds open; otherwise the container reads /dev/null.
     """
 
@@ -133,6 +134,8 @@ class ContainerCreate:
     container_id: str
     bundle: str
     log_path: str | None = None
+    log_size_max: U64 = 0
+    log_rate_limit: U64 = 0
     stdin: bool = False
     cgroup_path: str | None = None
     rootfs_fd: int | None = None
@@ -173,6 +176,8 @@ class AdoptContainer:
     bundle: str
     started: bool
     log_path: str | None = None
+    log_size_max: U64 = 0
+    log_rate_limit: U64 = 0
     cgroup_path: str | None = None
     pid: int
     pidfd: int
@@ -298,7 +303,10 @@ class Done:
 
 @frozen
 class ContainerExited:
-    """Also the exit record on disk. `oom_kills` counts the cgroup's out-of-memory kills over its whole life."""
+    """Also the exit record on disk. `oom_kills` counts the cgroup's out-of-memory kills over its whole life.
+
+    `log_dropped`: as in `LogDropped`.
+    """
 
     KIND: ClassVar[str] = "container_exited"
     FDS: ClassVar[tuple[str, ...]] = ()
@@ -307,6 +315,7 @@ class ContainerExited:
     status: int
     finished_at: I64
     oom_kills: U64 = 0
+    log_dropped: U64 = 0
 
     @property
     def exit_code(self) -> int:
@@ -338,7 +347,17 @@ class InitExited:
     status: int
 
 
-ShimEvent: TypeAlias = ContainerExited | ExecExited | InitExited
+@frozen
+class LogDropped:
+    """Bytes of the container's log that its limits have dropped so far, under this shim. Told every 10 s at most."""
+
+    KIND: ClassVar[str] = "log_dropped"
+    FDS: ClassVar[tuple[str, ...]] = ()
+    container_id: str
+    dropped: U64
+
+
+ShimEvent: TypeAlias = ContainerExited | ExecExited | InitExited | LogDropped
 
 
 @frozen
@@ -354,6 +373,7 @@ class ContainerState:
     terminal: bool = False
     created_at: I64 = 0
     started_at: I64 = 0
+    log_dropped: U64 = 0
     exit: ContainerExited | None = None
 
 
@@ -386,5 +406,6 @@ class ShimState:
 MESSAGES: Final[tuple[type[Message], ...]] = (
     Hello, SandboxSetup, SandboxNamespaces, AdoptSandbox, Shutdown,
     ContainerCreate, ContainerHandles, AdoptContainer, Handles, Start, Kill, Delete, ReopenLog, Resize, CloseStdin,
-    Attach, ExecStart, ExecStarted, Done, ContainerExited, ExecExited, InitExited, ShimState,
+    Attach, ExecStart, ExecStarted, Done, ContainerExited, ExecExited, InitExited, LogDropped,
+    ShimState,
 )  # fmt: skip
