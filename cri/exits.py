@@ -22,6 +22,7 @@ from oci.protocol.messages import (
     ContainerExited,
     ContainerHandles,
     InitExited,
+    LogDropped,
     SandboxNamespaces,
     ShimEvent,
 )
@@ -39,6 +40,8 @@ def on_event(daemon: Daemon, sandbox_id: str, event: ShimEvent) -> None:
         on_container_exit(daemon, event)
     elif isinstance(event, InitExited):
         on_init_exit(daemon, sandbox_id, event)
+    elif isinstance(event, LogDropped):
+        _count_dropped(daemon, event.container_id, event.dropped)
 
 
 def on_container_exit(daemon: Daemon, event: ContainerExited) -> None:
@@ -51,11 +54,18 @@ def on_container_exit(daemon: Daemon, event: ContainerExited) -> None:
     try:
         if record is not None and record.state in _ALIVE:
             daemon.containers.put(exited(record, event), observed=True)
+            _count_dropped(daemon, event.container_id, event.log_dropped)
             if event.oom_killed:
                 daemon.metrics.container_oom(record.name)
     finally:
         if live is not None:
             live.exited.set()
+
+
+def _count_dropped(daemon: Daemon, container_id: str, total: int) -> None:
+    live = daemon.live_containers.get(container_id)
+    if live is not None and (dropped := live.newly_dropped(total)):
+        daemon.metrics.log_dropped(dropped)
 
 
 def _is_in_motion(record: ContainerRecord, live: LiveContainer) -> bool:
@@ -194,6 +204,8 @@ def _adoption(daemon: Daemon, container: ContainerRecord, held: ContainerHandles
         bundle=str(daemon.paths.bundle(container.id)),
         started=container.state is ContainerState.RUNNING,
         log_path=container.log_path or None,
+        log_size_max=daemon.settings.runtime.log_size_max,
+        log_rate_limit=daemon.settings.runtime.log_rate_limit,
         cgroup_path=container.cgroup or None,
         pid=container.pid,
         **duplicates,

@@ -40,7 +40,14 @@ class LiveContainer:
     pending_exit: ContainerExited | None = None  #: arrived while Create or Start was still being answered
     stop_deadline: float | None = None  #: loop time at which the stop under way becomes a kill
     process: Process | None = None  #: the container's own, from which exec takes everything but the command
+    log_dropped: int = 0  #: bytes of its log that the metric has counted
     watched: bool = False  #: its pidfd is in the event loop
+
+    def newly_dropped(self, total: int) -> int:
+        """Bytes beyond what was told before. A new shim counts from nothing."""
+        new = total - self.log_dropped if total >= self.log_dropped else total
+        self.log_dropped = total
+        return new
 
     def watch(self, ended: Callable[[], None]) -> None:
         """Where no shim tells of its end, the pidfd does."""

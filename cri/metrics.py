@@ -104,6 +104,9 @@ class Metrics:
             "containers_oom_count", "Containers killed for want of memory, by name.", "name"
         )
         self.containers_events_dropped_total = self._counter("containers_events_dropped", "Events not delivered.")
+        self.containers_log_dropped_bytes_total = self._counter(
+            "containers_log_dropped_bytes", "Bytes of containers' logs dropped by their limits."
+        )
         self.containers_stopped_monitor_count = self._gauge(
             "containers_stopped_monitor_count", "Shims that died before their containers, by pod.", "name"
         )
@@ -155,6 +158,9 @@ class Metrics:
 
     def event_dropped(self) -> None:
         self.containers_events_dropped_total.inc()
+
+    def log_dropped(self, size: int) -> None:
+        self.containers_log_dropped_bytes_total.inc(size)
 
     def stalled(self, stage: str) -> None:
         """A caller's patience ended while its create was at `stage`, of which there are few."""

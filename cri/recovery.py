@@ -88,6 +88,7 @@ async def _reconnect(daemon: Daemon, record: SandboxRecord) -> None:
             continue
         live.handles = await shim.handles(container_id)
         there = known[container_id]
+        live.log_dropped = there.log_dropped  # a former daemon has counted it
         _agree(daemon, daemon.containers.need(container_id), there)
         if there.exit:
             live.exited.set()

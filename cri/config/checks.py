@@ -16,6 +16,7 @@ T = TypeVar("T")
 #: sizeof(sun_path) less the final zero.
 LONGEST_SOCKET_PATH = 107
 LONGEST_INTERFACE_NAME = 15
+LEAST_LOG_LIMIT = 32768
 
 RLIMIT_NAMES = frozenset(
     name
@@ -84,6 +85,11 @@ def subnet(text: str) -> str:
 
 def not_negative(number: float) -> str:
     return "" if number >= 0 else f"{number} is negative"
+
+
+def log_limit(size: int) -> str:
+    """The longest line that the log is cut into, and its time, must fit."""
+    return "" if size == 0 or size >= LEAST_LOG_LIMIT else f"{size} is neither 0 nor at least {LEAST_LOG_LIMIT}"
 
 
 def positive(number: float) -> str:

@@ -144,6 +144,18 @@ class RuntimeSettings:
         check=checks.absolute_or_none,
     )
     pids_limit: int = key(0, "Processes that one container may have; 0 sets no limit.", check=checks.not_negative)
+    log_size_max: int = key(
+        0,
+        "Bytes that one file of a container's log may hold; what exceeds them is dropped, and a line in the log says "
+        "so. The kubelet begins a new file at its containerLogMaxSize: set more than that. 0 sets no limit.",
+        check=checks.log_limit,
+    )
+    log_rate_limit: int = key(
+        0,
+        "Bytes that a container may log in a second; what exceeds them is dropped, and a line in the log says so. "
+        "0 sets no limit.",
+        check=checks.log_limit,
+    )
     cgroup_root: str = key(
         "/coracle", "Cgroup for pods that come without a cgroup parent, and for the shims.", check=checks.cgroup_path
     )

@@ -183,6 +183,8 @@ async def _create(
                 container_id=record.id,
                 bundle=str(daemon.paths.bundle(record.id)),
                 log_path=record.log_path or None,
+                log_size_max=daemon.settings.runtime.log_size_max,
+                log_rate_limit=daemon.settings.runtime.log_rate_limit,
                 stdin=config.stdin,
                 cgroup_path=record.cgroup,
                 rootfs_fd=rootfs,

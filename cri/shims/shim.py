@@ -33,6 +33,7 @@ from oci.protocol.messages import (
     Hello,
     InitExited,
     Kill,
+    LogDropped,
     Message,
     ReopenLog,
     Resize,
@@ -186,7 +187,7 @@ class Shim:
             handle = self._execs.pop(message.exec_id, None)
             if handle is not None:
                 handle.exited(message.status)
-        if isinstance(message, (ContainerExited, ExecExited, InitExited)):
+        if isinstance(message, (ContainerExited, ExecExited, InitExited, LogDropped)):
             if self._on_event is None:
                 self._early.append(message)
             else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from oci.errors import StateError
 from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState
+from oci.shim.limited_log import LimitedLog
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
 from oci.shim.server import Request
@@ -45,6 +47,8 @@ class Output:
     def drain(self) -> None:
         for stream in self._streams.values():
             stream.drain()
+        if self._log is not None:
+            self._log.settle()
 
     def replace_log(self, fd: int) -> None:
         """Takes the descriptor over."""
@@ -53,10 +57,20 @@ class Output:
         else:
             self._log.replace(fd)
 
+    def limit_log(self, size_max: int, rate_limit: int, report: Callable[[int], None]) -> None:
+        """Before there are streams; the log file itself may have come already."""
+        if self._log is not None and (size_max or rate_limit):
+            self._log = LimitedLog(self._log.detach(), size_max=size_max, rate_limit=rate_limit, report=report)
+
+    @property
+    def dropped_bytes(self) -> int:
+        return 0 if self._log is None else self._log.dropped_bytes
+
     def close(self) -> None:
         for stream in self._streams.values():
             stream.close()
         if self._log is not None:
+            self._log.settle()
             self._log.close()
 
 
@@ -113,6 +127,7 @@ class Container:
             terminal=self.console_fd is not None,
             created_at=self.created_at,
             started_at=self.started_at,
+            log_dropped=self.output.dropped_bytes,
             exit=self.exit_record() if self.state == "exited" else None,
         )
 
@@ -123,6 +138,7 @@ class Container:
             status=self.status,
             finished_at=self.finished_at,
             oom_kills=self.oom_kills,
+            log_dropped=self.output.dropped_bytes,
         )
 
     def attach(self, request: Attach) -> None:

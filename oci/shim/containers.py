@@ -16,12 +16,13 @@ import os
 import signal
 import termios
 import time
+from collections.abc import Callable
 from typing import Any
 
 from oci.cgroups import CgroupDriver
 from oci.errors import ContainerExists, ContainerNotFound, StateError
 from oci.handshake.channel import Kind, failure
-from oci.protocol.messages import AdoptContainer, ContainerCreate, Kill, Resize, SandboxNamespaces
+from oci.protocol.messages import AdoptContainer, ContainerCreate, Kill, LogDropped, Resize, SandboxNamespaces
 from oci.shim import foreign, records
 from oci.shim.container import Container, Output
 from oci.shim.engine import Engine
@@ -85,7 +86,7 @@ class Containers:
         self._all[container.id] = container
 
     def _created(self, container: Container, record: tuple[Any, ...], fds: dict[str, int]) -> None:
-        container.pid, container.bundle, container.log_path, container.cgroup_path = record
+        container.pid, container.bundle, container.log_path, container.cgroup_path, size_max, rate_limit = record
         container.pidfd = fds.pop("pidfd")
         container.channel = fds.pop("channel")
         container.stdin_fd = fds.pop("stdin_fd", None)
@@ -93,6 +94,7 @@ class Containers:
         container.console_fd = fds.pop("console_fd", None)
         if "log_fd" in fds:
             container.output.replace_log(fds.pop("log_fd"))
+            container.output.limit_log(size_max, rate_limit, self._reporter(container.id))
         if container.console_fd is not None:
             # The end of the stream is no reason to close the pty: somebody may open its other side again.
             container.output.add("stdout", os.dup(container.console_fd))
@@ -112,6 +114,7 @@ class Containers:
         if request.container_id in self._all:
             raise ContainerExists(request.container_id)
         output = Output(self._loop, self._open_log_again(request.log_path))
+        output.limit_log(request.log_size_max, request.log_rate_limit, self._reporter(request.container_id))
         container = Container(
             id=request.container_id,
             bundle=request.bundle,
@@ -138,6 +141,9 @@ class Containers:
         else:
             foreign.watch(self._loop, container.pid, container.pidfd, lambda status: self._exited(container, status))
         asked.reply(container.handles())
+
+    def _reporter(self, container_id: str) -> Callable[[int], None]:
+        return lambda dropped: self._server.tell(LogDropped(container_id=container_id, dropped=dropped))
 
     def _open_log_again(self, path: str | None) -> int | None:
         """A directory that is gone costs the log, not the container."""

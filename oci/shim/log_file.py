@@ -22,10 +22,11 @@ def open_log(path: str) -> int:
 class LogFile:
     """Takes the descriptor over."""
 
-    __slots__ = ("_fd", "_torn", "lost_bytes")
+    __slots__ = ("_fd", "_torn", "dropped_bytes", "lost_bytes")
 
     def __init__(self, fd: int) -> None:
         self.lost_bytes = 0
+        self.dropped_bytes = 0
         self._torn = False
         self._fd = fd
 
@@ -45,6 +46,14 @@ class LogFile:
         os.close(self._fd)
         self._fd = fd
         self._torn = False
+
+    def settle(self) -> None:
+        """No more comes for now."""
+
+    def detach(self) -> int:
+        """The descriptor is the caller's again."""
+        fd, self._fd = self._fd, -1
+        return fd
 
     def close(self) -> None:
         if self._fd >= 0:

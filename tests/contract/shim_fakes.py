@@ -105,7 +105,14 @@ class Pod:
         return directory
 
     async def create(
-        self, container_id: str, *args: str, log: Path | None = None, stdin: bool = False, terminal: bool = False
+        self,
+        container_id: str,
+        *args: str,
+        log: Path | None = None,
+        stdin: bool = False,
+        terminal: bool = False,
+        log_size_max: int = 0,
+        log_rate_limit: int = 0,
     ) -> ContainerHandles:
         return await self.shim.create(
             ContainerCreate(
@@ -113,11 +120,13 @@ class Pod:
                 bundle=self.bundle(*args, terminal=terminal),
                 log_path=None if log is None else str(log),
                 stdin=stdin,
+                log_size_max=log_size_max,
+                log_rate_limit=log_rate_limit,
             )
         )
 
-    async def run(self, container_id: str, *args: str, log: Path | None = None) -> None:
-        close_descriptors(await self.create(container_id, *args, log=log))
+    async def run(self, container_id: str, *args: str, log: Path | None = None, log_rate_limit: int = 0) -> None:
+        close_descriptors(await self.create(container_id, *args, log=log, log_rate_limit=log_rate_limit))
         await self.shim.start(container_id)
 
     def exit_of(self, container_id: str) -> ContainerExited | None:

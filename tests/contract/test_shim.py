@@ -12,7 +12,7 @@ import pytest
 
 from cri.shims import Attach, ContainerCreate, ExecStart, Shim, ShimGone, close_descriptors
 from oci.errors import ContainerError, ContainerExists, ContainerNotFound, SpecError, StateError
-from oci.protocol.messages import ExecExited
+from oci.protocol.messages import ContainerExited, ExecExited, LogDropped
 from oci.shim import records
 from oci.spec import Process
 from tests.contract.shim_fakes import Pod, fork_shim, kill_tree, pod
@@ -338,3 +338,45 @@ class TestConnection:
         with pytest.raises(ShimGone):
             await waiting
         assert the_pod.lost
+
+
+class TestLogLimits:
+    async def test_what_exceeds_the_size_is_dropped_and_told(self, the_pod: Pod, tmp_path: Path) -> None:
+        log = tmp_path / "c.log"
+        dropped: list[int] = []
+        the_pod.shim.listen(
+            on_event=lambda event: (
+                dropped.append(event.dropped)
+                if isinstance(event, LogDropped)
+                else dropped.append(event.log_dropped)
+                if isinstance(event, ContainerExited)
+                else None
+            ),
+            on_lost=lambda: None,
+        )
+        handles = await the_pod.create("c", "sh", "-c", "seq 1 20000; exec sleep 60", log=log, log_size_max=100_000)
+        await the_pod.shim.start("c")
+        await until(lambda: dropped)
+        assert log.stat().st_size <= 100_000
+        assert "log limit reached" in contents(log)[-1][2]
+        log.rename(tmp_path / "old.log")
+        await the_pod.shim.reopen_log("c")
+        await the_pod.shim.kill("c", signal.SIGKILL)
+        await until(lambda: len(dropped) > 1)
+        assert dropped[-1] >= dropped[0] > 0
+        state = (await the_pod.shim.describe()).containers[0]
+        assert state.log_dropped == dropped[-1]
+        ((_, _, marker),) = contents(log)
+        assert marker == f"coracle: log limit reached, {dropped[-1]} bytes dropped"
+        close_descriptors(handles)
+
+    async def test_the_rate_is_kept_and_the_container_never_waits(self, the_pod: Pod, tmp_path: Path) -> None:
+        log = tmp_path / "c.log"
+        await the_pod.run("c", "seq", "1", "100000", log=log, log_rate_limit=50_000)
+        await until(lambda: the_pod.exit_of("c"))
+        exit = the_pod.exit_of("c")
+        assert exit is not None
+        assert exit.exit_code == 0
+        assert exit.log_dropped > 0
+        marks = [int(text.split()[4]) for _, _, text in contents(log) if text.startswith("coracle:")]
+        assert sum(marks) == exit.log_dropped

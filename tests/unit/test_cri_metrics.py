@@ -27,6 +27,7 @@ KNOWN = {
     "containers_oom_total": set(),
     "containers_oom_count_total": {"name"},
     "containers_events_dropped_total": set(),
+    "containers_log_dropped_bytes_total": set(),
     "containers_stopped_monitor_count": {"name"},
     "resources_stalled_at_stage": {"stage"},
     "processes_defunct": set(),

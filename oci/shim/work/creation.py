@@ -96,7 +96,9 @@ def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None, log_
     answer = ContainerHandles(pid=launch.pid, **{name: fd for name, fd in fds.items() if name != "channel"})
     if log_fd is not None:
         fds["log_fd"] = log_fd
-    return Outcome(answer=answer, record=(launch.pid, request.bundle, request.log_path, request.cgroup_path), fds=fds)
+    limits = request.log_size_max, request.log_rate_limit
+    record = (launch.pid, request.bundle, request.log_path, request.cgroup_path, *limits)
+    return Outcome(answer=answer, record=record, fds=fds)
 
 
 def _mount_fds(request: ContainerCreate) -> Mapping[int, int]:

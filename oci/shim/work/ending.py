@@ -23,6 +23,7 @@ def record_exit(
         status=status,
         finished_at=finished_at,
         oom_kills=_oom_kills(container, cgroups),
+        log_dropped=container.output.dropped_bytes,
     )
     records.write(directory, event)
     return Outcome(answer=event, record=(event.oom_kills,))
