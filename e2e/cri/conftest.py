@@ -34,9 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     known = differences(config)
-    ours = {item.nodeid.rpartition("/")[2]: item for item in items if _HERE in item.path.parents}
-    for name, item in ours.items():
+    for item in items:
+        if _HERE not in item.path.parents:
+            continue
         item.add_marker(pytest.mark.root)
+        name = f"{item.path.name}::{item.name}"
         reason = known.get(name) or known.get(name.partition("[")[0])
         if reason:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=not reason.startswith("sometimes")))
