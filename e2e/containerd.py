@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -195,7 +196,7 @@ def _remove_plugin_chains() -> None:
     rules = subprocess.run(["iptables-save", "-t", "nat"], check=True, capture_output=True, text=True).stdout
     for line in rules.splitlines():
         if re.match(r"-A \S+ .*-j CNI-", line):
-            subprocess.run(["iptables", "-t", "nat", "-D", *line.split()[1:]], check=False, capture_output=True)
+            subprocess.run(["iptables", "-t", "nat", "-D", *shlex.split(line)[1:]], check=False, capture_output=True)
     chains = re.findall(r"^:(CNI-\S+)", rules, re.MULTILINE)
     for action in ("-F", "-X"):
         for chain in chains:
