@@ -95,6 +95,15 @@ crictl-session: setup ## print a session with every command of crictl: make cric
 	@test -n "$(CRICTL)" || { echo "set CRICTL to a crictl binary (kubernetes-sigs/cri-tools)" >&2; exit 2; }
 	@$(BIN)/python -m e2e.crictl --crictl "$(CRICTL)" $(ARGS)
 
+.PHONY: oci-suite
+oci-suite: setup ## crun's and runtime-tools' suites on coracle-oci: make oci-suite CRUN=/checkout RUNTIME_TOOLS=/checkout (root)
+	@test -n "$(CRUN)$(RUNTIME_TOOLS)" || { echo "set CRUN, RUNTIME_TOOLS or both to checkouts of containers/crun and opencontainers/runtime-tools" >&2; exit 2; }
+	$(BIN)/python -m e2e.oci $(if $(CRUN),--crun "$(CRUN)") $(if $(RUNTIME_TOOLS),--runtime-tools "$(RUNTIME_TOOLS)") $(ARGS)
+
+.PHONY: bench-oci
+bench-oci: setup ## coracle-oci and the executor as a library beside Debian's crun and runc, as ratios (root)
+	$(BIN)/python -m e2e.oci.bench $(ARGS)
+
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files
 	$(BIN)/python -m cri.api.generate

@@ -11,7 +11,9 @@ import fcntl
 import os
 import sys
 
-from oci import syscalls
+# linux/memfd.h; Python names it from 3.14 on. Nothing but built-in modules is loaded here: the command line does this
+# before anything else, in an interpreter that is about to be replaced.
+_MFD_EXEC = 0x10
 
 
 def interpreter() -> str:
@@ -26,15 +28,15 @@ def seal(path: str) -> int:
     """
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        memfd = os.memfd_create("coracle", flags | syscalls.MFD_EXEC)
+        memfd = os.memfd_create("coracle", flags | _MFD_EXEC)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         memfd = os.memfd_create("coracle", flags)
     try:
         _copy(path, memfd)
-        seals = syscalls.F_SEAL_SEAL | syscalls.F_SEAL_SHRINK | syscalls.F_SEAL_GROW | syscalls.F_SEAL_WRITE
-        fcntl.fcntl(memfd, syscalls.F_ADD_SEALS, seals)
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, seals)
     except BaseException:
         os.close(memfd)
         raise

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -171,9 +170,9 @@ _OLD_NUMBERS: Final = {
 
 
 def _old(name: str) -> int:
-    numbers = _OLD_NUMBERS.get(platform.machine())
+    numbers = _OLD_NUMBERS.get(os.uname().machine)
     if numbers is None:
-        raise RuntimeError(f"coracle supports x86_64 and aarch64, not {platform.machine()}")
+        raise RuntimeError(f"coracle supports x86_64 and aarch64, not {os.uname().machine}")
     return numbers[name]
 
 
@@ -209,7 +208,7 @@ def _fail(call: str, operand: object = None) -> OSError:
     number = ctypes.get_errno()
     message = f"{call}: {os.strerror(number)}"
     if number == errno.ENOSYS:
-        message += f" (kernel {platform.release()} lacks it, or a seccomp filter forbids it)"
+        message += f" (kernel {os.uname().release} lacks it, or a seccomp filter forbids it)"
     if operand is None:
         return OSError(number, message)
     return OSError(number, message, os.fspath(operand) if isinstance(operand, os.PathLike) else str(operand))

@@ -35,8 +35,11 @@ _HEADERS: Final = 64 + 56
 
 
 def pause_program(architecture: str) -> bytes:
-    """A complete ELF executable with one segment."""
-    machine, code = _CODE[architecture]
+    return executable(*_CODE[architecture])
+
+
+def executable(machine: int, code: bytes) -> bytes:
+    """A complete ELF executable with one segment, for a machine of elf.h."""
     size = _HEADERS + len(code)
     identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     header = identity + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, _BASE + _HEADERS, 64, 0, 0, 64, 56, 1, 64, 0, 0)

@@ -6,8 +6,6 @@ import os
 import select
 import signal
 import struct
-import termios
-import tty
 from collections.abc import Callable
 from contextlib import ExitStack
 from fcntl import ioctl
@@ -48,6 +46,9 @@ def _forward(pidfd: int) -> Callable[[int, object], None]:
 def _raw(restore: ExitStack, console: int) -> None:
     if not os.isatty(0):
         return
+    import termios
+    import tty
+
     before = termios.tcgetattr(0)
     restore.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
     tty.setraw(0)

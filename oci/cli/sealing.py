@@ -11,14 +11,21 @@ import sys
 
 from oci import sealed
 
+_AGAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from oci.cli import main; sys.exit(main())"
+
 
 def become_sealed() -> None:
-    """Returns only in the sealed copy, or where the host forbids executable memory files."""
+    """Returns only in the sealed copy, or where the host forbids executable memory files.
+
+    The copy starts without `site` and without anything the environment could add: our own packages and the standard
+    library are all it needs, and they come from where we are.
+    """
     if os.readlink("/proc/self/exe").startswith("/memfd:"):
         return
     try:
         copy = sealed.seal(sealed.interpreter())
-        # With its path as argv[0] the interpreter finds its library, and its virtual environment, as before.
-        os.execve(copy, [sys.executable, *sys.orig_argv[1:]], os.environ)
+        packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        # With its path as argv[0] the interpreter finds its library as before.
+        os.execve(copy, [sys.executable, "-I", "-S", "-c", _AGAIN, packages, *sys.argv[1:]], os.environ)
     except OSError:
         return  # the dispatcher sees that we are not sealed, and can say so where the caller wants to read it

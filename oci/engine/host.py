@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 from collections.abc import Sequence
 
 from oci import mounts
@@ -20,7 +19,7 @@ def read_host() -> Host:
     return Host(
         last_capability=_last_capability(),
         lsm=_labelling_modules(),
-        machine=platform.machine(),
+        machine=os.uname().machine,
         uid_map=_own_ids("uid_map", os.geteuid()),
         gid_map=_own_ids("gid_map", os.getegid()),
     )

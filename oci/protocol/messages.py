@@ -120,6 +120,14 @@ class Shutdown:
 
 
 @frozen
+class OciRuntime:
+    """Another runtime's executable, and the directory of its own state."""
+
+    path: str
+    root: str
+
+
+@frozen
 class ContainerCreate:
     """`bundle` holds config.json; whether there is a terminal is said there (process.terminal).
 
@@ -127,6 +135,7 @@ class ContainerCreate:
     `seccomp_fd` is a file that holds a finished BPF program. Without `log_path` output is read and thrown away.
     The log takes `log_size_max` bytes for each file and `log_rate_limit` a second; 0 sets no limit.
     `stdin` asks for a pipe that the shim holds open; otherwise the container reads /dev/null.
+    With `runtime` that one runs the container instead of our executor.
     """
 
     KIND: ClassVar[str] = "create"
@@ -138,6 +147,7 @@ class ContainerCreate:
     log_rate_limit: U64 = 0
     stdin: bool = False
     cgroup_path: str | None = None
+    runtime: OciRuntime | None = None
     rootfs_fd: int | None = None
     mount_indexes: tuple[int, ...] = ()
     mount_fds: tuple[int, ...] = ()
@@ -179,6 +189,7 @@ class AdoptContainer:
     log_size_max: U64 = 0
     log_rate_limit: U64 = 0
     cgroup_path: str | None = None
+    runtime: OciRuntime | None = None
     pid: int
     pidfd: int
     stdout_fd: int | None = None
