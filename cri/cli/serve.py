@@ -26,13 +26,12 @@ def command(config_file: Path | None, **options: Sequence[str]) -> None:
 
     import asyncio
 
-    from imagesvc.errors import ImageError
-
     from cni.errors import CniError
     from cri.errors import CriError
     from cri.log_lines import Log
     from cri.server import serve
     from cri.services import application
+    from imagesvc.errors import ImageError
     from oci.errors import OciError
 
     log = Log(settings.log_level, settings.log_format)
