@@ -22,7 +22,7 @@ from cri import exits, host, recovery, user_namespaces, views
 from cri.config.schema import Builtin, CgroupManager, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
-from cri.features import Features
+from cri.features import OWN_HANDLERS, Features
 from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
 from cri.nri.lifecycle import Nri
@@ -43,7 +43,7 @@ from cri.trash import Trash
 from imagesvc.service import ImageService, ImageSettings
 from oci import cgroups
 from oci.cgroups import CgroupDriver
-from oci.protocol.messages import ContainerHandles
+from oci.protocol.messages import ContainerHandles, OciRuntime
 from oci.seccomp import FilterCache
 
 if TYPE_CHECKING:
@@ -77,7 +77,11 @@ class Daemon:
         self.metrics = metrics
         self.paths = Paths(root=settings.root, runroot=settings.runroot)
         self.boot_id = host.boot_id()
-        self.runtime_handlers: tuple[str, ...] = ("", "coracle")
+        self._foreign = {
+            one.name: OciRuntime(path=str(one.path), root=str(self.paths.handler(one.name, one.root)))
+            for one in settings.runtime.handlers
+        }
+        self.runtime_handlers: tuple[str, ...] = (*OWN_HANDLERS, *self._foreign)
         self.joined = JoinedCalls()
         self.seccomp = FilterCache()
         self.programs = Programs()
@@ -221,6 +225,11 @@ class Daemon:
             if pod.repairing:
                 pod.repairing.cancel()
             pod.close()
+
+    def foreign_runtime(self, sandbox_id: str) -> OciRuntime | None:
+        """What runs the pod's containers where our own executor does not."""
+        record = self.sandboxes.get(sandbox_id)
+        return None if record is None else self._foreign.get(record.runtime_handler)
 
     # --- containers -----------------------------------------------------------------------------------------------
 

@@ -207,6 +207,7 @@ def _adoption(daemon: Daemon, container: ContainerRecord, held: ContainerHandles
         log_size_max=daemon.settings.runtime.log_size_max,
         log_rate_limit=daemon.settings.runtime.log_rate_limit,
         cgroup_path=container.cgroup or None,
+        runtime=daemon.foreign_runtime(container.sandbox_id),
         pid=container.pid,
         **duplicates,
     )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+#: The runtime handlers that are our own executor; of all others nothing is promised.
+OWN_HANDLERS: Final = ("", "coracle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@
 <runroot>                         gone after a boot
   coracle.sock
   sandboxes/<sandbox>/            hostname hosts resolv.conf shm/ shim.sock, <container>.exit
-  bundles/<container>/            config.json
+  bundles/<container>/            config.json; oci.shim.handlers.bundle has more for another runtime
+  handlers/<name>/                state of the other runtimes
 /run/netns/cni-<uuid>             network namespaces, where CNI plugins and `ip netns` expect them
 """
 
@@ -37,6 +38,10 @@ class Paths:
 
     def container(self, container_id: str) -> Path:
         return self.root / "containers" / container_id
+
+    def handler(self, name: str, root: Path) -> Path:
+        """The state directory of another runtime: the one that is configured, else one of ours."""
+        return self.runroot / "handlers" / name if root == Path() else root
 
     def exit_record(self, sandbox_id: str, container_id: str) -> Path:
         return self.sandbox(sandbox_id) / f"{container_id}.exit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,28 @@ LOADED_APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 def filter_program(
     daemon: Daemon, context: api.LinuxContainerSecurityContext, capabilities: frozenset[str]
 ) -> bytes | None:
-    """The compiled seccomp filter; None is unconfined. No profile at all is unconfined, as the CRI has it."""
+    """The compiled seccomp filter; None is unconfined."""
+    profile = seccomp_profile(daemon, context, capabilities)
+    return None if profile is None else daemon.seccomp.get(profile)
+
+
+def with_seccomp(daemon: Daemon, context: api.LinuxContainerSecurityContext, specification: spec.Spec) -> spec.Spec:
+    """For a runtime that compiles filters by itself."""
+    if specification.linux.seccomp is not None:  # a plugin's
+        return specification
+    profile = seccomp_profile(daemon, context, _held(specification))
+    return replace(specification, linux=replace(specification.linux, seccomp=profile))
+
+
+def _held(specification: spec.Spec) -> frozenset[str]:
+    process = specification.process
+    return frozenset(process.capabilities.bounding if process and process.capabilities else ())
+
+
+def seccomp_profile(
+    daemon: Daemon, context: api.LinuxContainerSecurityContext, capabilities: frozenset[str]
+) -> spec.Seccomp | None:
+    """None is unconfined. No profile at all is unconfined, as the CRI has it."""
     if context.privileged:
         return None
     if context.HasField("seccomp"):
@@ -32,23 +54,20 @@ def filter_program(
         return None
     if kind == api.SecurityProfile.RuntimeDefault:
         path = daemon.settings.runtime.seccomp_profile
-        profile = seccomp.default_profile(capabilities) if path == Path() else seccomp.load_profile(str(path))
-        return daemon.seccomp.get(profile)
+        return seccomp.default_profile(capabilities) if path == Path() else seccomp.load_profile(str(path))
     if not reference.startswith("/"):
         raise InvalidArgument(f"{_FIELD}.seccomp.localhost_ref", f"{reference!r} is not an absolute path")
     try:
-        return daemon.seccomp.get(seccomp.load_profile(reference))
+        return seccomp.load_profile(reference)
     except FileNotFoundError as error:
         raise InvalidArgument(f"{_FIELD}.seccomp.localhost_ref", f"{reference} does not exist") from error
 
 
 def filter_fd(daemon: Daemon, context: api.LinuxContainerSecurityContext, specification: spec.Spec) -> int | None:
     """A sealed file with the filter, kept by the daemon and shared by all containers that use it."""
-    process = specification.process
-    held = frozenset(process.capabilities.bounding if process and process.capabilities else ())
     if specification.linux.seccomp is not None:  # only a plugin puts one there, and then it counts
         return daemon.programs.fd(daemon.seccomp.get(specification.linux.seccomp))
-    program = filter_program(daemon, context, held)
+    program = filter_program(daemon, context, _held(specification))
     return None if program is None else daemon.programs.fd(program)
 
 

@@ -27,6 +27,8 @@ from cri.stopping import abort_creation, kill_container
 from oci import syscalls
 from oci.cgroups import Cgroup
 from oci.errors import ContainerNotFound
+from oci.shim.handlers import bundle as handlers_bundle
+from oci.shim.handlers import verbs
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -124,7 +126,12 @@ def _empty_and_remove(cgroup: Cgroup) -> None:
 
 
 def _remove_files(daemon: Daemon, record: ContainerRecord) -> None:
-    _remove_tree(daemon.paths.bundle(record.id))
+    bundle = daemon.paths.bundle(record.id)
+    runtime = daemon.foreign_runtime(record.sandbox_id)
+    if runtime is not None:  # what the shim was there for to do is done already
+        verbs.delete(runtime, record.id, str(bundle))
+    handlers_bundle.detach(str(bundle))  # a handler that is configured no more: no mount may be removed with the tree
+    _remove_tree(bundle)
     daemon.trash.take(daemon.paths.container(record.id))
     _unlink(daemon.paths.exit_record(record.sandbox_id, record.id))
 

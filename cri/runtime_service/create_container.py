@@ -169,6 +169,9 @@ async def _create(
     progress: Progress,
 ) -> LiveContainer:
     config = record.config
+    runtime = daemon.foreign_runtime(record.sandbox_id)
+    if runtime is not None:
+        specification = security.with_seccomp(daemon, config.linux.security_context, specification)
     await asyncio.to_thread(_make_log_directory, record)
     _write_bundle(daemon, record, specification)
     volumes = await open_image_volumes(daemon, config, specification, daemon.paths.container(record.id), owners)
@@ -190,7 +193,12 @@ async def _create(
                 rootfs_fd=rootfs,
                 mount_indexes=tuple(volumes),
                 mount_fds=tuple(volumes.values()),
-                seccomp_fd=security.filter_fd(daemon, config.linux.security_context, specification),
+                runtime=runtime,
+                seccomp_fd=(
+                    security.filter_fd(daemon, config.linux.security_context, specification)
+                    if runtime is None
+                    else None
+                ),
             )
         )
         check_propagation(config, live.handles.pid)

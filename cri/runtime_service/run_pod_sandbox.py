@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cri import user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.errors import AlreadyExists, InvalidArgument, Unavailable
+from cri.features import OWN_HANDLERS
 from cri.host import is_alive, process_state
 from cri.joined import Progress
 from cri.paths import NETNS_DIRECTORY
@@ -35,6 +36,11 @@ async def run_pod_sandbox(daemon: Daemon, request: api.RunPodSandboxRequest, cal
     if request.runtime_handler not in daemon.runtime_handlers:
         raise InvalidArgument("runtime_handler", f"{request.runtime_handler!r} is not configured here")
     users = user_namespaces.mapping(request.config.linux.security_context.namespace_options)
+    if users and request.runtime_handler not in OWN_HANDLERS:
+        raise InvalidArgument(
+            "config.linux.security_context.namespace_options.userns_options",
+            f"the runtime handler {request.runtime_handler!r} has no user namespaces",
+        )
     if users and not daemon.features.user_namespaces:
         raise InvalidArgument(
             "config.linux.security_context.namespace_options.userns_options",

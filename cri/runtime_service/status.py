@@ -9,7 +9,7 @@ from cni.values import NetworkStatus
 from cri.api import runtime_pb2 as api
 from cri.config import KEYS, Settings
 from cri.config.schema import value_at
-from cri.features import Features
+from cri.features import OWN_HANDLERS, Features
 from cri.rpc import Call
 from cri.version import VERSION
 
@@ -52,7 +52,7 @@ async def status(daemon: StatusSource, request: api.StatusRequest, call: Call) -
 
 def _handler(name: str, features: Features) -> api.RuntimeHandler:
     """Features belong to Coracle's own executor; of other runtimes nothing is promised."""
-    own = name in ("", "coracle")
+    own = name in OWN_HANDLERS
     return api.RuntimeHandler(
         name=name,
         features=api.RuntimeHandlerFeatures(

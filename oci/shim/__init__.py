@@ -15,10 +15,11 @@ with it, and so does a worker that hangs on a dead volume: the shim itself never
     execs.py       the records of exec'ed processes
     sandbox.py     the descriptors of the pod's namespaces
     streams.py     from pipes and ptys to the log file and to attached clients
-    log_file.py    the file, written in whole lines
+    log_file.py    the file, written in whole lines; limited_log.py where there are limits
     foreign.py     exits of processes that are not our children
     records.py     exit records on disk
     work/          what runs in a worker, one file for each kind of work
+    handlers/      containers run by another OCI runtime, in workers as well
 
 One thread, one loop, no timers. Sockets, pipes and sinks are non-blocking, work per wake is bounded. It imports the
 standard library and `oci` only, all of it before the launcher forks: the shim's memory is the launcher's, page by

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from oci.errors import StateError
-from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState
+from oci.protocol.messages import Attach, ContainerExited, ContainerHandles, ContainerState, OciRuntime
 from oci.shim.limited_log import LimitedLog
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
@@ -80,6 +80,7 @@ class Container:
 
     `channel` leads to an init that waits for its start. `starting` is where the answer to a start under way goes,
     `start_status` the exit status of one that failed. `worker` is the process that works on the container, or 0.
+    `runtime` runs it where our executor does not.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Container:
     bundle: str = ""
     log_path: str | None = None
     cgroup_path: str | None = None
+    runtime: OciRuntime | None = None
     state: Literal["creating", "created", "running", "exited"] = "creating"
     worker: int = 0
     pid: int = 0

@@ -22,10 +22,19 @@ from typing import Any
 from oci.cgroups import CgroupDriver
 from oci.errors import ContainerExists, ContainerNotFound, StateError
 from oci.handshake.channel import Kind, failure
-from oci.protocol.messages import AdoptContainer, ContainerCreate, Kill, LogDropped, Resize, SandboxNamespaces
+from oci.protocol.messages import (
+    AdoptContainer,
+    ContainerCreate,
+    Kill,
+    LogDropped,
+    OciRuntime,
+    Resize,
+    SandboxNamespaces,
+)
 from oci.shim import foreign, records
 from oci.shim.container import Container, Output
 from oci.shim.engine import Engine
+from oci.shim.handlers import verbs
 from oci.shim.log_file import open_log
 from oci.shim.loop import Children, Loop
 from oci.shim.server import Request, Server
@@ -86,15 +95,16 @@ class Containers:
         self._all[container.id] = container
 
     def _created(self, container: Container, record: tuple[Any, ...], fds: dict[str, int]) -> None:
-        container.pid, container.bundle, container.log_path, container.cgroup_path, size_max, rate_limit = record
+        container.pid, container.bundle, container.log_path, container.cgroup_path, *limits, runtime = record
+        container.runtime = None if runtime is None else OciRuntime(path=runtime[0], root=runtime[1])
         container.pidfd = fds.pop("pidfd")
-        container.channel = fds.pop("channel")
+        container.channel = fds.pop("channel", -1)
         container.stdin_fd = fds.pop("stdin_fd", None)
         container.seccomp_fd = fds.pop("seccomp_fd", None)
         container.console_fd = fds.pop("console_fd", None)
         if "log_fd" in fds:
             container.output.replace_log(fds.pop("log_fd"))
-            container.output.limit_log(size_max, rate_limit, self._reporter(container.id))
+            container.output.limit_log(limits[0], limits[1], self._reporter(container.id))
         if container.console_fd is not None:
             # The end of the stream is no reason to close the pty: somebody may open its other side again.
             container.output.add("stdout", os.dup(container.console_fd))
@@ -120,6 +130,7 @@ class Containers:
             bundle=request.bundle,
             log_path=request.log_path,
             cgroup_path=request.cgroup_path,
+            runtime=request.runtime,
             output=output,
             state="running" if request.started else "created",
             pid=request.pid,
@@ -155,12 +166,42 @@ class Containers:
 
     def start(self, request: Request) -> None:
         container = self.get(request.key)
-        if container.state != "created" or container.channel < 0 or container.starting is not None:
+        by_runtime = container.runtime is not None
+        if (
+            container.state != "created"
+            or (container.channel < 0 and not by_runtime)
+            or container.starting is not None
+            or container.finished_at
+        ):
             state = "being started" if container.starting is not None else container.state
             raise StateError(container.id, f"cannot be started, it is {state}")
+        if container.runtime is not None:
+            self._start_by_runtime(container, container.runtime, request)
+            return
         os.write(container.channel, _START)
         container.starting = request
         self._loop.add(container.channel, lambda _: self._start_ready(container))
+
+    def _start_by_runtime(self, container: Container, runtime: OciRuntime, request: Request) -> None:
+        """It may have exited before the runtime has ended; what the exit has changed stays so."""
+
+        def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
+            container.starting = None
+            if record is None:
+                self._kill_init(container)
+                return
+            container.started_at = time.time_ns()
+            if container.state == "created":
+                container.state = "running"
+
+        self._workers.spawn(request, lambda: verbs.start(container, runtime), finished)
+        container.starting = request
+
+    def _kill_init(self, container: Container) -> None:
+        try:
+            signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
     def _start_ready(self, container: Container) -> None:
         """The init has executed (its end closed by that), or says why it cannot and ends."""
@@ -194,7 +235,11 @@ class Containers:
         try:
             if container.state == "creating":
                 # Its init goes with the worker, whose end of the channel closes.
-                os.kill(container.worker, signal.SIGKILL)
+                ending.kill_worker(container.worker)
+            elif container.runtime is not None and container.state != "exited":
+                runtime, number = container.runtime, kill.signal
+                self._workers.spawn(request, lambda: verbs.kill(container, runtime, number), nothing)
+                return
             elif container.state != "exited":
                 signal.pidfd_send_signal(container.pidfd, kill.signal)
         except ProcessLookupError:
@@ -236,7 +281,7 @@ class Containers:
 
     def _exited(self, container: Container, status: int) -> None:
         container.finished_at = time.time_ns()
-        if container.starting is not None:  # first things first
+        if container.starting is not None and container.channel >= 0:  # first things first
             self._start_ready(container)
         container.status = status if container.start_status is None else container.start_status
         container.close_channel()

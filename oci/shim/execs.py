@@ -16,18 +16,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from oci import syscalls
 from oci.cgroups import CgroupDriver
 from oci.errors import StateError
 from oci.handshake.channel import Kind, failure
-from oci.protocol.messages import ExecState
+from oci.protocol.messages import ExecStart, ExecState, OciRuntime
 from oci.protocol.packet import exec_exited_template, pack_exec_started
 from oci.shim.container import Container
 from oci.shim.engine import Engine
+from oci.shim.handlers import verbs
 from oci.shim.loop import Children, Loop
 from oci.shim.server import Request, Server
 from oci.shim.work import execution
+from oci.shim.workers import Outcome, Workers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,21 +48,32 @@ class _Exec:
 
 class Execs:
     def __init__(
-        self, engine: Engine, cgroups: CgroupDriver | None, loop: Loop, children: Children, server: Server
+        self,
+        engine: Engine,
+        cgroups: CgroupDriver | None,
+        loop: Loop,
+        children: Children,
+        workers: Workers,
+        server: Server,
     ) -> None:
         self._engine = engine
         self._cgroups = cgroups
         self._loop = loop
         self._children = children
+        self._workers = workers
         self._server = server
         self._all: dict[str, _Exec] = {}
+        self._doomed: dict[str, int] = {}  # execs that a runtime is making -> the signal that came too early
         self._own_pid_namespace = -1
 
     def start(self, container: Container, exec_id: str, request: Request) -> None:
         if container.state != "running":
             raise StateError(container.id, f"is {container.state}, nothing can be executed in it")
-        if exec_id in self._all:
+        if exec_id in self._all or exec_id in self._doomed:
             raise StateError(container.id, f"has an exec {exec_id!r} already")
+        if container.runtime is not None:
+            self._start_by_runtime(container, container.runtime, exec_id, request)
+            return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -72,6 +86,32 @@ class Execs:
         self._children.watch(pid, lambda status: self._exited(one, status))
         self._loop.add(ours.fileno(), lambda _: self._said(one))
 
+    def _start_by_runtime(self, container: Container, runtime: OciRuntime, exec_id: str, request: Request) -> None:
+        def work() -> Outcome:
+            start = request.read(ExecStart)
+            return verbs.execute(container, runtime, start.process, execution.stdio_of(start))
+
+        def finished(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
+            number = self._doomed.pop(exec_id)
+            if record is None:
+                return
+            one = _Exec(
+                container_id=container.id,
+                exec_id=exec_id,
+                pid=record[0],
+                pidfd=fds.pop("pidfd"),
+                request=request,
+                channel=None,
+                console_fd=fds.pop("console_fd", None),
+            )
+            self._all[exec_id] = one
+            if number:
+                self.kill(exec_id, number)
+            self._children.watch(one.pid, lambda status: self._exited(one, status))
+
+        self._workers.spawn(request, work, finished)
+        self._doomed[exec_id] = 0
+
     def kill(self, exec_id: str, number: int) -> None:
         """One that is over is no error: it ended while the request was on its way."""
         one = self._all.get(exec_id)
@@ -80,6 +120,8 @@ class Execs:
                 signal.pidfd_send_signal(one.pidfd, number)
             except ProcessLookupError:
                 pass
+        elif exec_id in self._doomed:
+            self._doomed[exec_id] = number
 
     def resize(self, exec_id: str, *, width: int, height: int) -> None:
         one = self._all.get(exec_id)

@@ -38,7 +38,7 @@ class Shim:
         self._workers = workers = Workers(loop, children, self._fault)
         self._sandbox = Sandbox(loop, children, workers, server.tell)
         self._containers = Containers(engine, cgroups, loop, children, workers, server)
-        self._execs = Execs(engine, cgroups, loop, children, server)
+        self._execs = Execs(engine, cgroups, loop, children, workers, server)
         self._verbs: dict[bytes, Callable[[Request], None]] = {
             b"hello": self._describe,
             b"setup": self._sandbox.make,

@@ -13,6 +13,7 @@ from oci.engine import CreateRequest, Launch, Phase
 from oci.errors import SpecError, Unsupported
 from oci.protocol.messages import ContainerCreate, ContainerHandles, SandboxNamespaces
 from oci.shim.engine import Engine
+from oci.shim.handlers import verbs
 from oci.shim.log_file import open_log
 from oci.shim.work.namespaces import enter
 from oci.shim.work.stdio import Pipes, give, open_pipes
@@ -24,6 +25,9 @@ def create(
     request: ContainerCreate, namespaces: SandboxNamespaces, engine: Engine, cgroups: CgroupDriver | None
 ) -> Outcome:
     """Raises what the executor raises; its cgroup, when it was made for nothing, is removed."""
+    if request.runtime is not None:
+        mount_fds = _mount_fds(request)
+        return verbs.create(request, request.runtime, namespaces, load_spec(request.bundle), mount_fds)
     spec = _with_user_namespace(load_spec(request.bundle), namespaces.user_fd)
     if request.cgroup_path is not None and cgroups is None:
         raise Unsupported(f"cgroup {request.cgroup_path}", "the launcher found no cgroup file system")
@@ -97,7 +101,7 @@ def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None, log_
     if log_fd is not None:
         fds["log_fd"] = log_fd
     limits = request.log_size_max, request.log_rate_limit
-    record = (launch.pid, request.bundle, request.log_path, request.cgroup_path, *limits)
+    record = (launch.pid, request.bundle, request.log_path, request.cgroup_path, *limits, None)
     return Outcome(answer=answer, record=record, fds=fds)
 
 

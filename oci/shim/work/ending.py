@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from oci.cgroups import CgroupDriver
@@ -9,6 +10,7 @@ from oci.errors import CgroupError
 from oci.protocol.messages import ContainerExited, Done
 from oci.shim import records
 from oci.shim.container import Container
+from oci.shim.handlers import verbs
 from oci.shim.workers import Outcome
 
 
@@ -30,12 +32,22 @@ def record_exit(
 
 
 def remove(container: Container, directory: str, cgroups: CgroupDriver | None) -> Outcome:
+    if container.runtime is not None:
+        verbs.delete(container.runtime, container.id, container.bundle)
     if container.cgroup_path is not None and cgroups is not None:
         cgroup = cgroups.open(container.cgroup_path)
         cgroup.kill(signal.SIGKILL)
         cgroup.remove()
     records.remove(directory, container.id)
     return Outcome(answer=Done())
+
+
+def kill_worker(pid: int) -> None:
+    """With the runtime that it waits for, which is in a process group of the worker's. For the shim itself."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # one without
+        os.kill(pid, signal.SIGKILL)
 
 
 def kill_all(container: Container, number: int, cgroups: CgroupDriver | None) -> Outcome:

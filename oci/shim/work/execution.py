@@ -49,7 +49,7 @@ def _request(container: Container, start: ExecStart, cgroups: CgroupDriver | Non
         pidfd=container.pidfd,
         process=start.process,
         spec=_seccomp_spec(container.bundle) if program is None else _NO_SPEC,
-        stdio=None if start.process.terminal else _stdio(start),
+        stdio=stdio_of(start),
         cgroup=None if container.cgroup_path is None or cgroups is None else cgroups.open(container.cgroup_path),
         seccomp_program=program,
         container_id=container.id,
@@ -65,8 +65,10 @@ def _seccomp_spec(bundle: str) -> Spec:
     return _NO_SPEC if profile is None else Spec.from_json({"ociVersion": VERSION, "linux": {"seccomp": profile}})
 
 
-def _stdio(start: ExecStart) -> Stdio:
-    """The daemon's descriptors; where one is missing, /dev/null."""
+def stdio_of(start: ExecStart) -> Stdio | None:
+    """The daemon's descriptors; where one is missing, /dev/null. None where there is to be a terminal."""
+    if start.process.terminal:
+        return None
     given = (start.stdin_fd, start.stdout_fd, start.stderr_fd)
     null = open_null() if None in given else -1
     stdin, stdout, stderr = (null if fd is None else fd for fd in given)
