@@ -36,6 +36,8 @@ class PeerSettings:
     subnet: str
     mirrors: Mapping[str, str]
     """Host names whose images come from the local registry, and its address for each."""
+    runtime_binary: str = ""
+    """The OCI runtime that its shim calls; Debian's runc when empty."""
 
 
 class Peer:
@@ -173,6 +175,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
+      BinaryName = "{settings.runtime_binary}"
 """
     )
     return configuration

@@ -56,7 +56,7 @@ def read_bundle(parsed: Parsed) -> tuple[str, bytes, Spec]:
 def parse_config(content: bytes, path: str) -> Spec:
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError("", f"{path}: {error}")
     return Spec.from_json(document)
 
@@ -91,6 +91,7 @@ def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iter
                 cgroup=cgroup,
                 preserved=preserved,
                 no_pivot=parsed.switch("no-pivot"),
+                check_program=True,
                 listener_fd=None if listener is None else listener.fileno(),
             )
         )

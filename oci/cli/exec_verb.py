@@ -100,7 +100,7 @@ def _process(parsed: Parsed, command: list[str], spec: Spec) -> Process:
         with open(path, "rb") as file:
             try:
                 document = json.load(file)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise SpecError("", f"{path}: {error}")
         return Process.from_json(document)
     if not command:

@@ -89,7 +89,7 @@ def _read(path: str) -> dict[str, Any]:
             content = file.read()
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError("", f"{path}: {error}")
     if not isinstance(document, dict):
         raise SpecError("", f"{path}: is not an object")

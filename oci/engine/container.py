@@ -41,6 +41,7 @@ def compile_request(equipment: Equipment, request: CreateRequest, entry: CgroupE
         seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
         preserved=request.preserved,
         no_pivot=request.no_pivot,
+        check_program=request.check_program,
         bundle=request.bundle,
     )
     host = equipment.host_for(request.spec, None if request.cgroup is None else request.cgroup.path)

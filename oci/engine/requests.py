@@ -52,7 +52,7 @@ class CreateRequest:
     Without `stdio` the process inherits the caller's 0, 1 and 2. `seccomp_program` is finished BPF and wins over
     spec.linux.seccomp. The descriptors in `preserved` stay open in the container. With `listener_fd` (a bound,
     listening SEQPACKET socket) init takes its start order from whoever connects there, so that another process than
-    the creator may start it.
+    the creator may start it. `check_program` makes create, not only start, fail when args[0] does not exist.
     """
 
     container_id: str
@@ -66,6 +66,7 @@ class CreateRequest:
     seccomp_program: bytes | None = None
     preserved: tuple[int, ...] = ()
     no_pivot: bool = False
+    check_program: bool = False
     listener_fd: int | None = None
 
 

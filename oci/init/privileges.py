@@ -23,7 +23,10 @@ _SETTABLE: Final = tuple(n for n in range(1, signal.NSIG) if n not in (signal.SI
 
 
 def set_rlimit(step: op.SetRlimit, context: Context) -> None:
-    resource.setrlimit(step.number, (step.soft, step.hard))
+    try:
+        resource.setrlimit(step.number, (step.soft, step.hard))
+    except ValueError:  # Python's word for EPERM here
+        raise PermissionError(errno.EPERM, f"a hard limit of {step.hard} needs CAP_SYS_RESOURCE")
 
 
 def set_personality(step: op.SetPersonality, context: Context) -> None:

@@ -27,7 +27,14 @@ class ProgramError(OSError):
 
 
 def find_program(step: op.FindProgram, context: Context) -> None:
-    name = step.name
+    try:
+        _find(step.name, context)
+    except ProgramError as error:
+        if not step.early or error.errno == errno.ENOENT:
+            raise
+
+
+def _find(name: str, context: Context) -> None:
     if "/" in name:
         context.program = _check(name)
         return

@@ -54,6 +54,12 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
         *_identity(spec),
         *_restrictions(spec),
         *_enter_root(spec, namespaces, supplied),
+        # A startContainer hook may be what brings the program.
+        *(
+            [op.FindProgram(name=process.args[0], early=True)]
+            if supplied.check_program and not hooks.start_container
+            else []
+        ),
     ]
     finish = [
         *plan_personality(spec.linux.personality),

@@ -46,4 +46,5 @@ class Supplied:
     seccomp: bool = False
     preserved: tuple[int, ...] = ()
     no_pivot: bool = False
+    check_program: bool = False
     bundle: str = "/"

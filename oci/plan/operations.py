@@ -500,9 +500,11 @@ class InstallSeccomp:
 
 @frozen
 class FindProgram:
-    """Look args[0] up in the container's PATH, as the container's user."""
+    """Look args[0] up in the container's PATH, as the container's user; `early` as root, and only what is missing
+    is an error then: whoever creates a container for others to start wants to know before."""
 
     name: str
+    early: bool = False
 
     def describe(self) -> str:
         return f'exec: "{self.name}"'

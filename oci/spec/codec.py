@@ -164,6 +164,11 @@ def _string(value: Any, path: str) -> str:
     # The kernel's strings end at NUL: what follows would silently be lost, so it is refused for every property.
     if "\0" in value:
         raise SpecError(path, "contains a NUL character")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise SpecError(path, "contains half of a surrogate pair")
     return value
 
 
