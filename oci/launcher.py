@@ -24,13 +24,16 @@ from oci import cgroups, syscalls
 from oci.engine.equipment import Equipment
 from oci.errors import OciError
 from oci.protocol import forking
-from oci.shim.become import become
+from oci.shim.become import become, close_all_but
 from oci.shim.engine import Executor
 from oci.shim.shim import Shim
 from oci.shim.warm import warm
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
+_REHEARSALS: Final = 16
+_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+_ANCILLARY: Final = socket.CMSG_SPACE(8)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,21 +47,27 @@ def main(arguments: Sequence[str]) -> None:
 class Launcher:
     def __init__(self, daemon: socket.socket, cgroup: str | None) -> None:
         self._daemon = daemon
+        self._oom_score_adj: int | None = None
         self._problems: list[str] = []
         self._cgroups = self._detect_cgroups()
         self._equipment = Equipment.gather()
         executor = Executor(self._equipment)
         syscalls.set_process_name(_NAME)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         # For the shims too: they end when their socket tells them, or by SIGKILL. What is executed gets the defaults.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.siginterrupt(signal.SIGCHLD, False)
-        warm(executor)
+        try:
+            warm(executor)
+        except OSError as error:
+            self._problems.append(f"shims will use more memory, they cannot be rehearsed: {error}")
         self._shim = Shim(executor, self._cgroups)
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        self._rehearse()
         if cgroup is not None:
             self._join(cgroup)
 
@@ -79,23 +88,60 @@ class Launcher:
 
     def _serve(self) -> bool:
         """One request; False when the daemon is gone."""
-        data, control, _, _ = self._daemon.recvmsg(forking.LIMIT, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
+        data, control, _, _ = self._daemon.recvmsg(forking.LIMIT, _ANCILLARY, _CLOEXEC)
         if not data:
             return False
         fds = array.array("i")
         for _level, _kind, content in control:
             fds.frombytes(content)
+        request = forking.unpack_request(data)
+        if request.oom_score_adj != self._oom_score_adj:
+            self._adjust_oom_score(request.oom_score_adj)
         try:
             pid = os.fork()
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
             listener, peer = fds
-            become(self._shim, forking.unpack_request(data), listener, peer, self._equipment.proc)
+            become(self._shim, request, listener, peer, self._equipment.proc)
         for fd in fds:
             os.close(fd)
         self._daemon.send(forking.pack_answer(pid))
         return True
+
+    def _adjust_oom_score(self, score: int | None) -> None:
+        """Ours, which the shims inherit: the daemon asks for the same one each time."""
+        self._oom_score_adj = score
+        if score is None:
+            return
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, str(score).encode())
+        except PermissionError:
+            # Lowering takes CAP_SYS_RESOURCE, which a daemon in a container may lack: no reason to have no pod.
+            pass
+        finally:
+            os.close(fd)
+
+    def _rehearse(self) -> None:
+        """Some requests of our own, for shims that end before they do anything: so that those to come write to less."""
+        daemon = self._daemon
+        ours, self._daemon = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        reader, writer = os.pipe()
+        request = forking.pack_request(forking.ForkShim(sandbox_id="-", directory="/nonexistent"))
+        fds = array.array("i", (reader, writer))  # no sockets: the shim ends there and then
+        for _ in range(_REHEARSALS):
+            ours.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+            self._serve()
+            os.waitpid(forking.unpack_answer(ours.recv(forking.LIMIT)), 0)
+            self._reap()
+            syscalls.become_subreaper()
+            close_all_but(fds, _close_nothing)
+        for end in (ours, self._daemon):
+            end.close()
+        os.close(reader)
+        os.close(writer)
+        self._daemon = daemon
 
     def _detect_cgroups(self) -> cgroups.CgroupDriver | None:
         try:
@@ -118,6 +164,10 @@ class Launcher:
                 pass
         except (BlockingIOError, ChildProcessError):
             pass
+
+
+def _close_nothing(_first: int, _end: int) -> None:
+    pass
 
 
 if __name__ == "__main__":

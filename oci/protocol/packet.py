@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from oci.errors import SpecError
 from oci.protocol.failures import Failure, ProtocolError
@@ -48,8 +47,7 @@ _scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _KEY: Final = re.compile(r"[A-Za-z0-9_.+-]{1,255}")
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """A message with its id; descriptors stand in the message's own fields."""
 
     id: int

@@ -10,24 +10,27 @@ import array
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from oci.protocol import packet
 from oci.protocol.failures import ProtocolError
 from oci.protocol.messages import Message
 
-_CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
+# Plain numbers: an operation on a flag of `enum` runs a page of Python, and makes every shim copy it.
+_CUT: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY: Final = socket.CMSG_SPACE(packet.FD_LIMIT * array.array("i").itemsize)
 
 
-@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A packet that is ready to go; `owned` are descriptors to close once it has gone, the others are borrowed."""
 
-    data: bytes
-    fds: tuple[int, ...]
-    owned: tuple[int, ...] = ()
+    __slots__ = ("data", "fds", "owned")
+
+    def __init__(self, data: bytes, fds: tuple[int, ...], owned: tuple[int, ...] = ()) -> None:
+        self.data = data
+        self.fds = fds
+        self.owned = owned
 
     def keep(self) -> Outgoing:
         """The same packet with descriptors of its own, for one that cannot go at once."""
@@ -78,7 +81,7 @@ def receive(sock: socket.socket) -> packet.Packet | None:
 
 def receive_raw(sock: socket.socket) -> tuple[bytes, Sequence[int]] | None:
     """The same, not looked into; the descriptors are the caller's."""
-    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, _ANCILLARY, _CLOEXEC)
     fds = _descriptors(control) if control else ()
     if data and not flags & _CUT and not data.startswith(b"s"):
         return data, fds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from oci.errors import StateError
@@ -14,6 +13,7 @@ from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
 from oci.shim.server import Request
 from oci.shim.streams import Sink, Stream
+from oci.values import record
 
 
 class Output:
@@ -74,7 +74,7 @@ class Output:
             self._log.close()
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Container:
     """Descriptors are its own; -1 and None: not there.
 

@@ -96,6 +96,7 @@ class Children:
         while self._watched:
             pid, _ = os.waitpid(-1, 0)
             self._watched.pop(pid, None)
+        signal.set_wakeup_fd(-1)
         os.close(self._wake)
         os.close(self._wake_end)
 

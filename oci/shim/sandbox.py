@@ -71,7 +71,7 @@ class Sandbox:
                 pass
 
     def _refuse_second(self) -> None:
-        if self._busy or self.namespaces != _NONE:
+        if self._busy or self.namespaces is not _NONE:
             raise StateError(self.id, "has its namespaces already")
 
     def _init_exited(self, status: int) -> None:

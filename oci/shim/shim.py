@@ -67,12 +67,9 @@ class Shim:
         self._server.serve(peer)
         self._loop.run()
 
-    def rehearse(self, peer: socket.socket) -> Loop:
-        """Serve `peer` for as long as the caller turns the loop; to be followed by `end_rehearsal`."""
-        self._loop.open()
-        self._children.open()
-        self._server.serve(peer)
-        return self._loop
+    def stop_with(self, pid: int) -> None:
+        """For a rehearsal: the daemon is our child, and `run` returns at the latest when it ends."""
+        self._children.watch(pid, lambda _: self._loop.stop())
 
     def end_rehearsal(self) -> None:
         self._children.close()

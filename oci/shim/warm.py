@@ -7,20 +7,27 @@ shim and its workers do, with a pod that is not there, settle it.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from oci.engine import CreateRequest, Stdio
+from oci import mounts, syscalls
+from oci.engine import CreateRequest, ExecRequest, Launch, Stdio
+from oci.handshake.channel import ChildChannel, Kind, pair
 from oci.protocol import messages, packet, transport
-from oci.shim.container import Output
+from oci.protocol.forking import ForkShim
+from oci.shim.address import listen
 from oci.shim.engine import Executor
 from oci.shim.shim import Shim
 from oci.spec import Process, Spec
 
 # A function's code is rewritten after eight calls, and what that found is settled some calls later.
 _ROUNDS: Final = 24
+_LIVES: Final = 12
+#: Seconds after which a process that nobody ended ends.
+_PATIENCE: Final = 5
 _ID: Final = "0" * 64
 _CAPABILITIES: Final = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"]
 _CONFIG: Final[dict[str, Any]] = {
@@ -66,7 +73,7 @@ def warm(executor: Executor) -> None:
     for _ in range(_ROUNDS):
         _plan(executor)
         _messages()
-        _live(executor)
+    _live()
 
 
 def _plan(executor: Executor) -> None:
@@ -90,30 +97,94 @@ def _messages() -> None:
     packet.exec_exited_template(_ID, _ID, 1)
 
 
-def _live(executor: Executor) -> None:
-    """What the shim itself does: a request is served by a worker, output is logged."""
-    shim = Shim(executor, None)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    with ours, theirs:
-        loop = shim.rehearse(theirs)
-        output = Output(loop, os.memfd_create("log", os.MFD_CLOEXEC))
-        os.set_blocking(reader, False)
-        output.add("stdout", reader)
-        for lines in (b"one line\nanother\n", b"and more\n"):
-            os.write(writer, lines)
-            loop.turn(1.0)
-        os.close(writer)
-        loop.turn(1.0)
-        output.close()
-        transport.send(ours, transport.prepare(1, messages.Hello()))
-        ours.setblocking(False)
-        while True:
-            loop.turn(1.0)
+class _Rehearsed:
+    """An engine whose processes do nothing but what a shim sees of them."""
+
+    def launch_container(self, request: CreateRequest) -> Launch:
+        parent, child = pair()
+        pid, pidfd = syscalls.clone3(0)
+        if pid == 0:
+            parent.close()
+            _act(ChildChannel(child), request.stdio)
+        child.close()
+        return Launch(pid=pid, pidfd=pidfd, channel=parent)
+
+    def become_process(self, request: ExecRequest, child: socket.socket, parent: socket.socket) -> NoReturn:
+        try:
+            child.close()
+        finally:
+            os._exit(0)
+
+
+def _act(channel: ChildChannel, stdio: Stdio | None) -> NoReturn:
+    try:
+        channel.tell(Kind.READY)
+        channel.wait(Kind.START)
+        channel.socket.close()
+        if stdio is not None:
+            os.write(stdio.stdout, b"one line\nanother\n")
+            os.write(stdio.stderr, b"and more\n")
+        signal.sigtimedwait((), _PATIENCE)
+    finally:
+        os._exit(0)
+
+
+def _live() -> None:
+    """A shim's life from its first request to its last, in this process, with a fork of it for a daemon."""
+    directory_fd = mounts.make_filesystem("tmpfs", "none", ("size=1m", "mode=0700"), attributes=0)
+    directory = f"/proc/{os.getpid()}/fd/{directory_fd}"
+    with open(f"{directory}/config.json", "w") as file:
+        file.write(json.dumps(_CONFIG))
+    for _ in range(_LIVES):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = listen(directory)
+        pid = os.fork()
+        if pid == 0:
+            theirs.close()
             try:
-                transport.receive(ours)
-                break
-            except BlockingIOError:
-                continue
-        signal.set_wakeup_fd(-1)
+                _Daemon(ours, directory).play()
+            finally:
+                os._exit(0)
+        ours.close()
+        shim = Shim(_Rehearsed(), None)
+        shim.stop_with(pid)
+        shim.run(ForkShim(sandbox_id=_ID, directory=directory), listener, theirs)
         shim.end_rehearsal()
+        listener.close()
+        theirs.close()
+    os.close(directory_fd)
+
+
+class _Daemon:
+    """What a daemon asks of a shim whose pod has one container."""
+
+    def __init__(self, sock: socket.socket, directory: str) -> None:
+        self._socket = sock
+        self._directory = directory
+        self._last = 0
+
+    def play(self) -> None:
+        self._ask(messages.SandboxSetup(network=False, ipc=False))
+        self._ask(messages.ContainerCreate(container_id=_ID, bundle=self._directory, log_path=f"{self._directory}/log"))
+        self._ask(messages.Start(container_id=_ID))
+        process = Process.from_json(_CONFIG["process"])
+        null = os.open(os.devnull, os.O_RDWR)
+        self._ask(messages.ExecStart(container_id=_ID, exec_id="e", process=process, stdout_fd=null, stderr_fd=null))
+        self._await(messages.ExecExited)
+        self._ask(messages.Kill(container_id=_ID, signal=signal.SIGKILL))
+        self._await(messages.ContainerExited)
+        self._ask(messages.Delete(container_id=_ID))
+        self._ask(messages.Shutdown())
+
+    def _ask(self, message: Any) -> None:
+        self._last += 1
+        transport.send(self._socket, transport.prepare(self._last, message))
+        self._await(None)
+
+    def _await(self, event: type | None) -> None:
+        while True:
+            received = transport.receive(self._socket)
+            if received is None:
+                raise ConnectionError
+            if received.id == self._last if event is None else isinstance(received.message, event):
+                return

@@ -18,7 +18,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from oci.protocol import failures, transport
@@ -26,18 +25,20 @@ from oci.protocol.failures import Failure, PeerFault
 from oci.protocol.messages import Message
 from oci.shim.loop import Children, Loop
 from oci.shim.server import Request
+from oci.values import fresh, frozen
 
 _PACKET: Final = 64 << 10
+_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY: Final = socket.CMSG_SPACE(253 * 4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outcome:
     """`answer` goes to the daemon. `record` is plain values for the shim's books, `fds` descriptors by name."""
 
     answer: Message
     record: tuple[Any, ...] = ()
-    fds: dict[str, int] = field(default_factory=dict)
+    fds: dict[str, int] = fresh(default_factory=dict)
 
 
 Work = Callable[[], Outcome]
@@ -73,7 +74,7 @@ class Workers:
     def _heard(self, ours: socket.socket, request: Request, finished: Finished) -> None:
         self._loop.remove(ours.fileno())
         try:
-            data, control, _, _ = ours.recvmsg(_PACKET, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            data, control, _, _ = ours.recvmsg(_PACKET, _ANCILLARY, _CLOEXEC)
         finally:
             ours.close()
         fds = array.array("i")

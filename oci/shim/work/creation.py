@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 
 from oci.cgroups import CgroupDriver
 from oci.engine import CreateRequest, Launch, Phase
@@ -19,6 +18,7 @@ from oci.shim.work.namespaces import enter
 from oci.shim.work.stdio import Pipes, give, open_pipes
 from oci.shim.workers import Outcome
 from oci.spec import Namespace, Spec
+from oci.values import replace
 
 
 def create(

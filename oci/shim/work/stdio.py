@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from oci.engine import Stdio
 from oci.spec import Linux
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pipes:
     """Our ends. The reading ones are non-blocking; the writing end of stdin is left to those who write."""
 
