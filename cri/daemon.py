@@ -26,6 +26,7 @@ from cri.features import OWN_HANDLERS, Features
 from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
 from cri.nri.lifecycle import Nri
+from cri.page_merging import PageMerging
 from cri.paths import Paths
 from cri.pod_network import attachment
 from cri.programs import Programs
@@ -85,6 +86,7 @@ class Daemon:
         self.joined = JoinedCalls()
         self.seccomp = FilterCache()
         self.programs = Programs()
+        self.page_merging = PageMerging()
         self.pods: dict[str, LivePod] = {}
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False
@@ -133,6 +135,8 @@ class Daemon:
         daemon.networks = await Networks.open(network_settings(settings))
         daemon.launcher = Launcher(cgroup=f"{settings.runtime.cgroup_root}/shims")
         await daemon.launcher.start()
+        if settings.runtime.merge_memory:
+            daemon.page_merging.turn_on()
         daemon.statistics = ContainerStatistics(daemon)
         daemon.nri = Nri(daemon)
         daemon.reconciler = Reconciler(daemon)
@@ -165,6 +169,7 @@ class Daemon:
             live.close()
         await self.launcher.close()
         if not self.sandboxes:
+            self.page_merging.turn_off()
             await self._leave_no_cgroups()
         await self.networks.close()
         await self.images.close()

@@ -23,6 +23,7 @@ from typing import Final
 from oci import cgroups, syscalls
 from oci.engine.equipment import Equipment
 from oci.errors import OciError
+from oci.merging import let_pages_merge
 from oci.protocol import forking
 from oci.shim.become import become, close_all_but
 from oci.shim.engine import Executor
@@ -75,6 +76,7 @@ class Launcher:
         gc.collect()
         gc.freeze()
         gc.disable()
+        let_pages_merge()
         self._daemon.send(forking.pack_ready(self._problems))
         poll = select.poll()
         poll.register(self._daemon, select.POLLIN)

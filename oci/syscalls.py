@@ -146,6 +146,9 @@ MFD_EXEC: Final = 0x10
 PIDFD_INFO_EXIT: Final = 1 << 3
 _PIDFD_GET_INFO_64: Final = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
 
+# asm-generic/mman-common.h
+MADV_MERGEABLE: Final = 12
+
 # linux/keyctl.h
 KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 
@@ -195,6 +198,8 @@ _mount: Final = _c.mount
 _mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 _umount2: Final = _c.umount2
 _umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+_madvise: Final = _c.madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _unshare: Final = _c.unshare
 _setns: Final = _c.setns
 _fstatfs: Final = _c.fstatfs
@@ -381,6 +386,11 @@ def set_mempolicy(mode: int, nodes: int) -> None:
     mask = struct.pack("=16Q", *words)
     if _syscall(_SYS_set_mempolicy, mode, mask if nodes else None, ctypes.c_ulong(1025 if nodes else 0)) < 0:
         raise _fail("set_mempolicy", f"mode {mode:#x} nodes {nodes:#x}")
+
+
+def madvise(address: int, length: int, advice: int) -> None:
+    if _madvise(address, length, advice) < 0:
+        raise _fail("madvise", f"{address:#x} length {length}")
 
 
 # --- files --------------------------------------------------------------------------------------------------------

@@ -156,6 +156,11 @@ class RuntimeSettings:
         "0 sets no limit.",
         check=checks.log_limit,
     )
+    merge_memory: bool = key(
+        True,
+        "Turn on the kernel's same-page merging (KSM) where it is off, so that shims share equal pages. Only shims "
+        "offer their memory to it, containers never. false leaves KSM as the host has it.",
+    )
     cgroup_root: str = key(
         "/coracle", "Cgroup for pods that come without a cgroup parent, and for the shims.", check=checks.cgroup_path
     )
