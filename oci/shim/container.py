@@ -13,7 +13,6 @@ from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
 from oci.shim.server import Request
 from oci.shim.streams import Sink, Stream
-from oci.values import record
 
 
 class Output:
@@ -74,7 +73,6 @@ class Output:
             self._log.close()
 
 
-@record
 class Container:
     """Descriptors are its own; -1 and None: not there.
 
@@ -83,27 +81,52 @@ class Container:
     `runtime` runs it where our executor does not.
     """
 
-    id: str
-    output: Output
-    bundle: str = ""
-    log_path: str | None = None
-    cgroup_path: str | None = None
-    runtime: OciRuntime | None = None
-    state: Literal["creating", "created", "running", "exited"] = "creating"
-    worker: int = 0
-    pid: int = 0
-    pidfd: int = -1
-    channel: int = -1
-    stdin_fd: int | None = None
-    console_fd: int | None = None
-    seccomp_fd: int | None = None
-    starting: Request | None = None
-    start_status: int | None = None
-    created_at: int = 0
-    started_at: int = 0
-    status: int = 0
-    finished_at: int = 0
-    oom_kills: int = 0
+    __slots__ = (
+        "bundle",
+        "cgroup_path",
+        "channel",
+        "console_fd",
+        "created_at",
+        "finished_at",
+        "id",
+        "log_path",
+        "oom_kills",
+        "output",
+        "pid",
+        "pidfd",
+        "runtime",
+        "seccomp_fd",
+        "start_status",
+        "started_at",
+        "starting",
+        "state",
+        "status",
+        "stdin_fd",
+        "worker",
+    )
+
+    def __init__(self, id: str, output: Output) -> None:
+        self.id = id
+        self.output = output
+        self.bundle = ""
+        self.log_path: str | None = None
+        self.cgroup_path: str | None = None
+        self.runtime: OciRuntime | None = None
+        self.state: Literal["creating", "created", "running", "exited"] = "creating"
+        self.worker = 0
+        self.pid = 0
+        self.pidfd = -1
+        self.channel = -1
+        self.stdin_fd: int | None = None
+        self.console_fd: int | None = None
+        self.seccomp_fd: int | None = None
+        self.starting: Request | None = None
+        self.start_status: int | None = None
+        self.created_at = 0
+        self.started_at = 0
+        self.status = 0
+        self.finished_at = 0
+        self.oom_kills = 0
 
     def handles(self) -> ContainerHandles:
         """Borrowed from the container: valid until something else happens."""

@@ -29,7 +29,6 @@ from oci.protocol.messages import (
     LogDropped,
     OciRuntime,
     Resize,
-    SandboxNamespaces,
 )
 from oci.shim import foreign, records
 from oci.shim.container import Container, Output
@@ -37,6 +36,7 @@ from oci.shim.engine import Engine
 from oci.shim.handlers import verbs
 from oci.shim.log_file import open_log
 from oci.shim.loop import Children, Loop
+from oci.shim.sandbox import Sandbox
 from oci.shim.server import Request, Server
 from oci.shim.work import creation, ending
 from oci.shim.workers import Outcome, Workers, nothing
@@ -76,10 +76,10 @@ class Containers:
             raise ContainerNotFound(container_id)
         return container
 
-    def create(self, request: Request, namespaces: SandboxNamespaces) -> None:
+    def create(self, request: Request, sandbox: Sandbox) -> None:
         if request.key in self._all:
             raise ContainerExists(request.key)
-        container = Container(id=request.key, output=Output(self._loop, None))
+        container = Container(request.key, Output(self._loop, None))
 
         def finished(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
             container.worker = 0
@@ -90,7 +90,9 @@ class Containers:
 
         engine, cgroups = self._engine, self._cgroups
         container.worker = self._workers.spawn(
-            request, lambda: creation.create(request.read(ContainerCreate), namespaces, engine, cgroups), finished
+            request,
+            lambda: creation.create(request.read(ContainerCreate), sandbox.namespaces(), engine, cgroups),
+            finished,
         )
         self._all[container.id] = container
 
@@ -125,20 +127,14 @@ class Containers:
             raise ContainerExists(request.container_id)
         output = Output(self._loop, self._open_log_again(request.log_path))
         output.limit_log(request.log_size_max, request.log_rate_limit, self._reporter(request.container_id))
-        container = Container(
-            id=request.container_id,
-            bundle=request.bundle,
-            log_path=request.log_path,
-            cgroup_path=request.cgroup_path,
-            runtime=request.runtime,
-            output=output,
-            state="running" if request.started else "created",
-            pid=request.pid,
-            pidfd=os.dup(request.pidfd),
-            stdin_fd=_keep(request.stdin_fd),
-            console_fd=_keep(request.console_fd),
-            seccomp_fd=_keep(request.seccomp_fd),
-        )
+        container = Container(request.container_id, output)
+        container.bundle, container.log_path = request.bundle, request.log_path
+        container.cgroup_path, container.runtime = request.cgroup_path, request.runtime
+        container.state = "running" if request.started else "created"
+        container.pid, container.pidfd = request.pid, os.dup(request.pidfd)
+        container.stdin_fd = _keep(request.stdin_fd)
+        container.console_fd = _keep(request.console_fd)
+        container.seccomp_fd = _keep(request.seccomp_fd)
         for name, fd in (("stdout", request.console_fd), ("stdout", request.stdout_fd), ("stderr", request.stderr_fd)):
             if fd is not None:
                 output.add(name, os.dup(fd))

@@ -15,8 +15,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from oci import syscalls
 from oci.cgroups import CgroupDriver
@@ -32,18 +31,24 @@ from oci.shim.server import Request, Server
 from oci.shim.work import execution
 from oci.shim.workers import Outcome, Workers
 
+_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 
-@dataclass(slots=True, kw_only=True)
+
 class _Exec:
     """`channel` is there until it has executed, `request` is the one to answer then."""
 
-    container_id: str
-    exec_id: str
-    pid: int
-    pidfd: int
-    request: Request
-    channel: socket.socket | None
-    console_fd: int | None = None
+    __slots__ = ("channel", "console_fd", "container_id", "exec_id", "pid", "pidfd", "request")
+
+    def __init__(
+        self, container_id: str, exec_id: str, pid: int, pidfd: int, request: Request, channel: socket.socket | None
+    ) -> None:
+        self.container_id = container_id
+        self.exec_id = exec_id
+        self.pid = pid
+        self.pidfd = pidfd
+        self.request = request
+        self.channel = channel
+        self.console_fd: int | None = None
 
 
 class Execs:
@@ -81,7 +86,7 @@ class Execs:
             except OSError as error:
                 ours.close()
                 raise StateError(container.id, f"cannot be entered: {error.strerror}") from None
-        one = _Exec(container_id=container.id, exec_id=exec_id, pid=pid, pidfd=pidfd, request=request, channel=ours)
+        one = _Exec(container.id, exec_id, pid, pidfd, request, ours)
         self._all[exec_id] = one
         self._children.watch(pid, lambda status: self._exited(one, status))
         self._loop.add(ours.fileno(), lambda _: self._said(one))
@@ -95,15 +100,8 @@ class Execs:
             number = self._doomed.pop(exec_id)
             if record is None:
                 return
-            one = _Exec(
-                container_id=container.id,
-                exec_id=exec_id,
-                pid=record[0],
-                pidfd=fds.pop("pidfd"),
-                request=request,
-                channel=None,
-                console_fd=fds.pop("console_fd", None),
-            )
+            one = _Exec(container.id, exec_id, record[0], fds.pop("pidfd"), request, None)
+            one.console_fd = fds.pop("console_fd", None)
             self._all[exec_id] = one
             if number:
                 self.kill(exec_id, number)
@@ -198,5 +196,5 @@ class Execs:
 
 def _receive(channel: socket.socket) -> tuple[bytes, int | None]:
     """A message, and the descriptor of a CONSOLE message."""
-    data, control, _, _ = channel.recvmsg(16384, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    data, control, _, _ = channel.recvmsg(16384, socket.CMSG_SPACE(4), _CLOEXEC)
     return data, int.from_bytes(control[0][2][:4], "little") if control else None

@@ -21,20 +21,13 @@ Exited = Callable[[int], None]
 
 class Loop:
     def __init__(self, fault: Callable[[BaseException], None]) -> None:
-        self._epoll: select.epoll | None = None
         self._callbacks: dict[int, Ready] = {}
         self._fault = fault
         self._running = True
 
     def open(self) -> None:
         """In the process whose loop it is."""
-        self._epoll = select.epoll()
-
-    @property
-    def epoll(self) -> select.epoll:
-        if self._epoll is None:
-            raise RuntimeError("the loop is not open")
-        return self._epoll
+        self.epoll = select.epoll()
 
     def close(self) -> None:
         self.epoll.close()

@@ -14,8 +14,6 @@ from oci.shim.server import Request
 from oci.shim.work import namespaces
 from oci.shim.workers import Workers
 
-_NONE = SandboxNamespaces()
-
 
 class Sandbox:
     def __init__(
@@ -27,7 +25,8 @@ class Sandbox:
     ) -> None:
         self.id = ""
         self.directory = ""
-        self.namespaces = _NONE
+        self._held: dict[str, int] = {}  # name of a descriptor in SandboxNamespaces -> the descriptor
+        self._init_pid: int | None = None
         self._loop = loop
         self._children = children
         self._workers = workers
@@ -43,7 +42,7 @@ class Sandbox:
             self._busy = False
             if record is not None:
                 (init_pid,) = record
-                self.namespaces = SandboxNamespaces(init_pid=init_pid, **fds)
+                self._take(init_pid, fds.copy())
                 fds.clear()
                 if init_pid is not None:
                     self._children.watch(init_pid, self._init_exited)
@@ -56,23 +55,29 @@ class Sandbox:
         kept = request.read(AdoptSandbox)
         names = SandboxNamespaces.FDS
         held = {name: os.dup(fd) for name in names if (fd := getattr(kept, name)) is not None}
-        self.namespaces = SandboxNamespaces(init_pid=kept.init_pid, **held)
-        if self.namespaces.init_pidfd is not None:
-            pid = self.namespaces.init_pid or 0
-            foreign.watch(self._loop, pid, self.namespaces.init_pidfd, self._init_exited)
-        request.reply(self.namespaces)
+        self._take(kept.init_pid, held)
+        if "init_pidfd" in held:
+            foreign.watch(self._loop, kept.init_pid or 0, held["init_pidfd"], self._init_exited)
+        request.reply(self.namespaces())
+
+    def namespaces(self) -> SandboxNamespaces:
+        """For workers: the shim itself has no use for it."""
+        return SandboxNamespaces(init_pid=self._init_pid, **self._held)
 
     def end(self) -> None:
         """The init's death ends what shares its pid namespace; the others go when their last holder goes."""
-        if self.namespaces.init_pidfd is not None:
+        if "init_pidfd" in self._held:
             try:
-                signal.pidfd_send_signal(self.namespaces.init_pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._held["init_pidfd"], signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
+    def _take(self, init_pid: int | None, held: dict[str, int]) -> None:
+        self._init_pid, self._held = init_pid, held
+
     def _refuse_second(self) -> None:
-        if self._busy or self.namespaces is not _NONE:
+        if self._busy or self._held:
             raise StateError(self.id, "has its namespaces already")
 
     def _init_exited(self, status: int) -> None:
-        self._tell(InitExited(pid=self.namespaces.init_pid or 0, status=status))
+        self._tell(InitExited(pid=self._init_pid or 0, status=status))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -83,15 +82,15 @@ class Shim:
 
     def _describe(self, request: Request) -> None:
         sandbox = self._sandbox
-        known = (sandbox.id, os.getpid(), sandbox.namespaces, self._containers.all(), self._execs.describe())
-        self._workers.spawn(request, lambda: description.describe(*known), nothing)
+        known = (os.getpid(), self._containers.all(), self._execs.describe())
+        self._workers.spawn(request, lambda: description.describe(sandbox, *known), nothing)
 
     def _handles(self, request: Request) -> None:
         container = self._containers.get(request.key)
         self._workers.spawn(request, lambda: description.handles(container), nothing)
 
     def _create(self, request: Request) -> None:
-        self._containers.create(request, self._sandbox.namespaces)
+        self._containers.create(request, self._sandbox)
 
     def _exec(self, request: Request) -> None:
         container_id, _, exec_id = request.key.partition("/")
@@ -135,7 +134,7 @@ class Shim:
 
     def _fault(self, error: BaseException) -> None:
         """What nobody foresaw goes to a file: there is nobody to tell, and the pod must go on."""
-        text = "".join(traceback.format_exception(error))
+        text = _story(error)
         try:
             fd = os.open(f"{self._directory}/{LOG_NAME}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -147,3 +146,17 @@ class Shim:
             pass
         finally:
             os.close(fd)
+
+
+def _story(error: BaseException | None) -> str:
+    """A traceback without source lines: the module that reads those brings a compiler's tables along."""
+    lines: list[str] = []
+    while error is not None:
+        place = error.__traceback__
+        while place is not None:
+            code = place.tb_frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {place.tb_lineno}, in {code.co_qualname}\n')
+            place = place.tb_next
+        lines.append(f"{type(error).__name__}: {error}\n")
+        error = error.__cause__ or error.__context__
+    return "".join(lines)

@@ -13,13 +13,13 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from oci import syscalls
 from oci.errors import Unsupported
 from oci.protocol.messages import SandboxNamespaces
 from oci.spec import Namespace, Root, Spec, to_json
+from oci.values import replace
 
 #: Runtimes refuse versions newer than they are; nothing newer is used without need.
 _VERSION: Final = "1.0.2"

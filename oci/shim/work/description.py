@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from oci.protocol.messages import ExecState, SandboxNamespaces, ShimState
 from oci.shim.container import Container
 from oci.shim.workers import Outcome
 
+if TYPE_CHECKING:
+    from oci.shim.sandbox import Sandbox
+
 
 def describe(
-    sandbox_id: str,
+    sandbox: Sandbox,
     pid: int,
-    namespaces: SandboxNamespaces,
     containers: Sequence[Container],
     execs: tuple[ExecState, ...],
 ) -> Outcome:
+    namespaces = sandbox.namespaces()
     held = {name: getattr(namespaces, name) for name in (*SandboxNamespaces.FDS, "init_pid")}
     known = tuple(container.describe() for container in containers)
-    return Outcome(answer=ShimState(sandbox_id=sandbox_id, pid=pid, containers=known, execs=execs, **held))
+    return Outcome(answer=ShimState(sandbox_id=sandbox.id, pid=pid, containers=known, execs=execs, **held))
 
 
 def handles(container: Container) -> Outcome:
