@@ -83,7 +83,7 @@ def _merge_hooks(hooks: spec.Hooks | None, edit: ContainerEdits) -> spec.Hooks |
     merged = hooks or spec.Hooks()
     for hook in edit.hooks:
         field = _HOOK_FIELDS[hook.hook_name]
-        added = spec.Hook(path=hook.path, args=hook.args, env=hook.env, timeout=hook.timeout)
+        added = spec.Hook(path=hook.path, args=hook.args, env=hook.env or None, timeout=hook.timeout)
         merged = replace(merged, **{field: (*getattr(merged, field), added)})
     return merged
 

@@ -166,7 +166,7 @@ def _string(value: Any, path: str) -> str:
         raise SpecError(path, "contains a NUL character")
     if not value.isascii():
         try:
-            value.encode()
+            value.encode(errors="surrogateescape")  # how bytes that are no text arrive, in a Secret's variable
         except UnicodeEncodeError:
             raise SpecError(path, "contains half of a surrogate pair")
     return value
