@@ -5,7 +5,7 @@ cni        oci.syscalls
 imagesvc   oci.syscalls, oci.mounts
 cri        everything but deploy and e2e
 deploy     itself
-e2e        deploy, the generated CRI stubs and oci.syscalls: what it tests, it tests from outside
+e2e        deploy, the generated CRI stubs; oci, which it also measures as a library; all else it tests from outside
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALLOWED = {
     "imagesvc": ("imagesvc", "oci.syscalls", "oci.mounts"),
     "cri": ("cri", "oci", "cni", "imagesvc"),
     "deploy": ("deploy",),
-    "e2e": ("e2e", "deploy", "cri.api", "oci.syscalls"),
+    "e2e": ("e2e", "deploy", "cri.api", "oci"),
 }
 
 # A library and the only packages that may import it.
