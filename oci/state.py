@@ -4,6 +4,7 @@
         <id>/                  0711, made exclusively: whoever makes it owns the id
             state.json         what is below as `ContainerState`, replaced atomically
             config.json        the config as it was at create; later changes of the bundle have no effect
+            notify/            for a container that was given NOTIFY_SOCKET: its socket
             start.sock         init takes its start order here; there until the container is started
 
 The status is not stored but seen: is the init process alive, is start.sock there, is the cgroup frozen. A pid counts as
@@ -107,11 +108,19 @@ class StateDirectory:
         """Its few files and the directory; what is gone already is fine."""
         directory = self.path(container_id)
         try:
-            for name in os.listdir(directory):
-                os.unlink(f"{directory}/{name}")
+            _empty(directory)
             os.rmdir(directory)
         except FileNotFoundError:
             return
+
+
+def _empty(directory: str) -> None:
+    for entry in tuple(os.scandir(directory)):
+        if entry.is_dir(follow_symlinks=False):
+            _empty(entry.path)
+            os.rmdir(entry.path)
+        else:
+            os.unlink(entry.path)
 
 
 def process_start(pid: int) -> int | None:

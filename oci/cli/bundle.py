@@ -79,6 +79,10 @@ def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iter
     with ExitStack() as undo:
         path = directory.claim(container_id)
         undo.callback(directory.remove, container_id)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from oci.cli.notify import offer
+
+            spec = offer(spec, path)
         cgroup = make_cgroup(settings, container_id, spec)
         if cgroup is not None:
             undo.callback(cgroup.remove)

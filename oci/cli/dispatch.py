@@ -17,6 +17,7 @@ from oci.values import frozen
 _VERBS: Final = {
     "create": "make a container from a bundle; its process waits to be started",
     "delete": "remove a container and what belongs to it",
+    "events": "show what a container uses, and its OOM kills",
     "exec": "execute a process in a running container",
     "features": "show what this runtime can do",
     "kill": "send a signal to a container's process",
@@ -41,6 +42,9 @@ _OPTIONS: Final = (
     switch("help h", "show this text"),
     switch("version v", "show the version"),
 )
+
+# What this was made with, in the manner of other runtimes; SYSTEMD is sd_notify.
+_PARTS: Final = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF"
 
 
 @frozen
@@ -86,7 +90,7 @@ def _run_verb(settings: Settings, parsed: Parsed) -> int:
     if parsed.switch("version"):
         from oci.spec import VERSION
 
-        print(f"coracle-oci\nspec: {VERSION}")  # noqa: T201 - a command's answer
+        print(f"coracle-oci\nspec: {VERSION}\n{_PARTS}")  # noqa: T201 - a command's answer
         return 0
     if parsed.switch("help") or not parsed.words:
         _print_help()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from oci import capabilities
 from oci.cli.options import Option, Parsed
+from oci.plan.container import KEEP_GROUPS
 from oci.plan.mount_options import known_options
 from oci.plan.namespaces import CLONE_FLAGS
 from oci.plan.process import SECCOMP_FLAGS
@@ -36,6 +37,7 @@ def document() -> dict[str, object]:
     from oci.seccomp.program import Op
 
     return {
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS],
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],

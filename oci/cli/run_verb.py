@@ -10,6 +10,7 @@ from oci.cli.foreground import wait_for
 from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch
 from oci.engine import Engine
+from oci.state import StateDirectory
 
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
@@ -38,6 +39,10 @@ def run(settings: Settings, parsed: Parsed) -> int:
             send_console(socket_path, made.created.console_fd)
             os.close(made.created.console_fd)
         write_pid(parsed, made.created.pid)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from oci.cli.notify import relay
+
+            relay(StateDirectory(settings.root).path(made.state.container_id), made.created.pid, made.created.pidfd)
         Engine.start(made.created)
         poststart(made.state, made.spec)
     return 0 if detached else _wait(settings, parsed, made)

@@ -38,6 +38,10 @@ def run(settings: Settings, parsed: Parsed) -> int:
         handed_over=True,
     )
     directory.started(container_id)
+    if os.environ.get("NOTIFY_SOCKET"):
+        from oci.cli.notify import relay
+
+        relay(directory.path(container_id), state.pid, launch.pidfd)
     launch.release()
     launch.run_until(Phase.EXECUTED)
     _poststart(settings, directory, state)

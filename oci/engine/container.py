@@ -11,7 +11,7 @@ from oci import syscalls as sc
 from oci.engine import attach, outside
 from oci.engine.attach import CgroupEntry, prepare_entry
 from oci.engine.equipment import Equipment
-from oci.engine.filters import filter_program
+from oci.engine.filters import STRICT, filter_program
 from oci.engine.hooks import run_hooks, state_document
 from oci.engine.listener import send_listener
 from oci.engine.namespaces import children_born_in, open_namespaces
@@ -69,7 +69,11 @@ def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Laun
             idmaps={mappings: equipment.idmaps.get(mappings) for mappings in _idmappings(plan)},
             stdio=request.stdio,
             cgroup=entry.tasks,
-            seccomp=filter_program(request.seccomp_program, request.spec.linux.seccomp),
+            seccomp=filter_program(
+                request.seccomp_program,
+                request.spec.linux.seccomp,
+                strict=request.spec.annotations.get(STRICT) == "1",
+            ),
             hooks=request.spec.hooks or Hooks(),
             state=_state(request, 0),
         )

@@ -153,6 +153,8 @@ def _drop_bounding(number: int) -> None:
 
 
 def _set_groups(step: op.SetPrivileges) -> None:
+    if step.keep_groups:
+        return
     try:
         os.setgroups(step.groups)
     except PermissionError:

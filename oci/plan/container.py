@@ -32,6 +32,8 @@ from oci.spec import Hooks, Process, Spec
 
 _SUPPORTED_MAJOR: Final = "1"
 _ROOM_FOR_SETUP: Final = 16 << 20
+# crun's, which Podman sets for --group-add keep-groups: the caller's groups instead of the config's.
+KEEP_GROUPS: Final = "run.oci.keep_original_groups"
 
 
 def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied) -> op.Plan:
@@ -71,6 +73,7 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
             supplied,
             user_namespace="user" in namespaces.own,
             start_hooks=bool(hooks.start_container),
+            keep_groups=spec.annotations.get(KEEP_GROUPS) == "1",
         ),
     ]
     setup, finish = _place_cgroup(setup, finish, spec, namespaces, supplied)

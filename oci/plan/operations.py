@@ -465,6 +465,7 @@ class SetPrivileges:
     inheritable: int
     ambient: int
     may_lack_setgroups: bool = False
+    keep_groups: bool = False
 
     def describe(self) -> str:
         return f"become uid {self.uid} gid {self.gid}"

@@ -46,6 +46,7 @@ def plan_process(
     *,
     user_namespace: bool,
     start_hooks: bool = False,
+    keep_groups: bool = False,
 ) -> list[op.Operation]:
     """Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the privileges go; with it, last of all."""
     user = process.user
@@ -63,7 +64,7 @@ def plan_process(
     steps.append(op.ChangeDirectory(path=process.cwd))
     if not process.no_new_privileges:
         steps += filters
-    steps.append(_privileges(process, host, user_namespace=user_namespace))
+    steps.append(_privileges(process, host, user_namespace=user_namespace, keep_groups=keep_groups))
     steps.append(op.ChangeDirectory(path=process.cwd, as_user=True))
     steps.append(op.FindProgram(name=process.args[0]))
     if process.no_new_privileges:
@@ -82,7 +83,7 @@ def warnings(process: Process) -> tuple[str, ...]:
     return tuple(f"capability {name} is unknown and ignored" for name in sorted(capabilities.unknown(names)))
 
 
-def _privileges(process: Process, host: Host, *, user_namespace: bool) -> op.SetPrivileges:
+def _privileges(process: Process, host: Host, *, user_namespace: bool, keep_groups: bool) -> op.SetPrivileges:
     user = process.user
     sets = process.capabilities or Capabilities()
     known = (1 << (host.last_capability + 1)) - 1
@@ -96,6 +97,7 @@ def _privileges(process: Process, host: Host, *, user_namespace: bool) -> op.Set
         permitted=capabilities.mask(sets.permitted) & known,
         inheritable=capabilities.mask(sets.inheritable) & known,
         ambient=capabilities.mask(sets.ambient) & known,
+        keep_groups=keep_groups,
         may_lack_setgroups=user_namespace and not user.additional_gids,
     )
 

@@ -120,6 +120,14 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def is_known(name: str) -> bool:
+    """Whether any architecture of any kernel known to us or to libseccomp has the call."""
+    if name in _NEW or name in _NEW_X86_64:
+        return True
+    token = family()[0].token
+    return name.isascii() and int(_library().seccomp_syscall_resolve_name_arch(token, name.encode())) != _UNKNOWN
+
+
 @cache
 def resolve(architecture: Architecture, name: str) -> Numbers:
     try:

@@ -7,57 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from oci.cli.spec_verb import template
 from tests.system.containers import make_rootfs, read_terminal
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-class Command:
-    """The command line with a state directory and cgroups of its own."""
-
-    def __init__(self, bundle: Path, root: Path) -> None:
-        self.bundle = bundle
-        self.root = root
-        self.prefix = f"coracle-oci-{os.getpid()}"
-        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
-
-    def config(self, *args: str, **process: Any) -> None:
-        document: dict[str, Any] = template(rootless=False)
-        document["process"].update({"args": list(args), "terminal": False} | process)
-        document["root"]["readonly"] = False
-        document["linux"]["cgroupsPath"] = f"/{self.prefix}/x"
-        document["hooks"] = {
-            "poststop": [{"path": "/bin/touch", "args": ["touch", str(self.root.parent / "poststop")]}]
-        }
-        (self.bundle / "config.json").write_text(json.dumps(document))
-
-    def __call__(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "oci.cli", "--root", str(self.root), *arguments]
-        # Files, not pipes: the container of a create goes on holding them.
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            status = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=self.bundle, env=self.environment,
-                timeout=30, check=False,
-            ).returncode  # fmt: skip
-            out.seek(0)
-            err.seek(0)
-            finished = subprocess.CompletedProcess(command, status, out.read(), err.read())
-        if check:
-            assert finished.returncode == 0, finished.stderr
-        return finished
-
-    def state(self, container_id: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self("state", container_id).stdout)
-        return document
+from tests.system.oci_command import Command, clean_command
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +26,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def oci(bundle: Path, tmp_path: Path) -> Iterator[Command]:
-    command = Command(bundle, tmp_path / "state")
-    yield command
-    for container_id in command("list", "-q").stdout.split():
-        command("delete", "--force", container_id)
-    assert command("list", "-q").stdout == ""
-    # Not everywhere below: cgroups of others come and go while this looks.
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/{command.prefix}/x"))
-    for path in Path("/sys/fs/cgroup").glob(f"*/{command.prefix}"):
-        path.rmdir()
+    with clean_command(bundle, tmp_path / "state") as command:
+        yield command
 
 
 def wait_for(oci: Command, container_id: str, status: str) -> None:
@@ -121,12 +71,94 @@ def test_a_life_in_separate_processes(oci: Command, tmp_path: Path) -> None:
     assert "does not exist" in oci("state", "one", check=False).stderr
 
 
-def test_errors_at_start_reach_the_one_who_starts(oci: Command) -> None:
+def test_a_missing_program_fails_create_and_leaves_nothing(oci: Command) -> None:
+    """Podman, for one, only reads what create says."""
     oci.config("nope")
+    finished = oci("create", "one", check=False)
+    assert finished.returncode == 1
+    assert 'exec: "nope": executable file not found in $PATH' in finished.stderr
+    assert oci("list", "-q").stdout == ""
+
+
+def test_errors_at_start_reach_the_one_who_starts(oci: Command) -> None:
+    oci.config("/etc/passwd")
     oci("create", "one")
     finished = oci("start", "one", check=False)
     assert finished.returncode == 1
-    assert 'exec: "nope": executable file not found in $PATH' in finished.stderr
+    assert 'exec: "/etc/passwd": permission denied' in finished.stderr
+
+
+def test_a_failing_poststart_hook_ends_the_container(oci: Command) -> None:
+    oci.config("sleep", "1000")
+    document = json.loads((oci.bundle / "config.json").read_text())
+    document["hooks"] = {"poststart": [{"path": "/bin/false"}]}
+    (oci.bundle / "config.json").write_text(json.dumps(document))
+    oci("create", "one")
+    assert "poststart hook failed with exit code 1" in oci("start", "one", check=False).stderr
+    assert oci("list", "-q").stdout == ""
+
+
+def test_update_and_events(oci: Command, tmp_path: Path) -> None:
+    oci.config("sleep", "1000")
+    oci("run", "--detach", "one")
+    oci("update", "--memory", "64m", "--pids-limit", "100", "one")
+    stats = json.loads(oci("events", "--stats", "one").stdout)
+    assert (stats["type"], stats["id"]) == ("stats", "one")
+    assert stats["data"]["memory"]["usage"]["limit"] == 64 << 20
+    assert stats["data"]["pids"] == {"current": 1, "limit": 100}
+    (tmp_path / "resources.json").write_text(json.dumps({"pids": {"limit": 50}}))
+    oci("update", "--resources", str(tmp_path / "resources.json"), "one")
+    stats = json.loads(oci("events", "--stats", "one").stdout)
+    assert stats["data"]["pids"]["limit"] == 50
+    assert stats["data"]["memory"]["usage"]["limit"] == 64 << 20
+    assert "wants a number" in oci("update", "--memory", "lots", "one", check=False).stderr
+
+
+def test_exec_replaces_variables_and_joins_a_cgroup_below(oci: Command) -> None:
+    oci.config("sleep", "1000", env=["PATH=/bin", "A=old"])
+    oci("run", "--detach", "one")
+    assert oci("exec", "-e", "A=new", "one", "sh", "-c", "env | grep ^A=").stdout == "A=new\n"
+    assert "does not exist" in oci("exec", "--cgroup", "below", "one", "true", check=False).stderr
+    memory = [
+        path for path in Path("/sys/fs/cgroup").glob(f"*/{oci.prefix}/x") if path.parts[4] in ("memory", oci.prefix)
+    ]
+    (memory[0] / "below").mkdir()
+    assert ":memory:" in oci("exec", "--cgroup", "below", "one", "cat", "/proc/self/cgroup").stdout
+
+
+def test_a_process_frozen_in_a_cgroup_of_somebody_else_is_deleted(oci: Command) -> None:
+    freezer = Path(f"/sys/fs/cgroup/freezer/{oci.prefix}-frozen")
+    if not freezer.parent.is_dir():
+        pytest.skip("only cgroup v1 keeps a frozen process from being killed")
+    oci.config("sleep", "1000")
+    oci("run", "--detach", "one")
+    freezer.mkdir()
+    try:
+        (freezer / "tasks").write_text(str(oci.state("one")["pid"]))
+        (freezer / "freezer.state").write_text("FROZEN")
+        oci("delete", "--force", "one")
+    finally:
+        (freezer / "freezer.state").write_text("THAWED")
+        freezer.rmdir()
+
+
+def test_the_service_manager_hears_that_the_container_is_ready(oci: Command, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "manager"))
+        manager.settimeout(20)
+        oci.environment["NOTIFY_SOCKET"] = str(tmp_path / "manager")
+        oci.config("sh", "-c", "ls $NOTIFY_SOCKET && sleep 1000")
+        oci("run", "--detach", "one")
+        inside = oci.root / "one/notify/notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+            service.sendto(b"READY=1\nMAINPID=1\nSTATUS=fine", str(inside))
+        heard = manager.recv(4096).decode().split("\n")
+    assert heard == ["READY=1", "STATUS=fine", f"MAINPID={oci.state('one')['pid']}"]
+
+
+def test_only_open_descriptors_are_preserved(oci: Command) -> None:
+    oci.config("sh", "-c", "ls /proc/self/fd | wc -l")
+    assert int(oci("run", "--preserve-fds", "20", "one").stdout) == 4  # three, and the directory that ls reads
 
 
 def test_errors_in_the_log(oci: Command, tmp_path: Path) -> None:
