@@ -40,7 +40,8 @@ def main(
     init = build.crun_init(crun_checkout) if crun_checkout else None
     programs = build.validation_programs(tools_checkout) if tools_checkout else ()
     os.chdir(ROOT)
-    with tempfile.TemporaryDirectory(prefix="coracle-oci-suite-") as temporary, bed.entered():
+    with tempfile.TemporaryDirectory(prefix="coracle-oci-suite-") as temporary:
+        bed.enter()
         directory = Path(temporary)
         # Containers of other users must be able to walk through it.
         directory.chmod(0o755)

@@ -10,29 +10,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from oci import mounts
 from oci import syscalls as sc
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
-@contextmanager
-def entered() -> Iterator[None]:
+def enter() -> None:
     """For this process and all that it starts; nothing of it is seen outside, and nothing is left."""
     sc.unshare(sc.CLONE_NEWNS)
     # Away from the host's peers first, then peers of our own.
     sc.mount(None, "/", None, sc.MS_PRIVATE | sc.MS_REC)
+    missing = [] if (_CGROUPS / "cgroup.controllers").exists() else _missing_controllers()
+    if missing:
+        _rebuild_cgroups(missing)
     sc.mount(None, "/", None, sc.MS_SHARED | sc.MS_REC)
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
-    with ExitStack() as undo:
-        if not (_CGROUPS / "cgroup.controllers").exists():
-            for controller in _missing_controllers():
-                _mount_v1(controller, undo)
-        yield
 
 
 def reap_orphans(keep: frozenset[int]) -> None:
@@ -71,9 +67,18 @@ def _missing_controllers() -> list[str]:
     return [name for name in ("hugetlb",) if name in known and f"/sys/fs/cgroup/{name} " not in mounted]
 
 
-def _mount_v1(controller: str, undo: ExitStack) -> None:
-    directory = _CGROUPS / controller
-    directory.mkdir(exist_ok=True)
-    undo.callback(directory.rmdir)
-    sc.mount("cgroup", str(directory), "cgroup", 0, controller)
-    undo.callback(sc.umount2, str(directory), sc.MNT_DETACH)
+def _rebuild_cgroups(missing: list[str]) -> None:
+    """A directory of our own with the hierarchies that are there and the missing ones: the host's stays as it is."""
+    links = {entry.name: os.readlink(entry) for entry in _CGROUPS.iterdir() if entry.is_symlink()}
+    found = [entry.name for entry in _CGROUPS.iterdir() if entry.is_mount()]
+    trees = {name: mounts.clone_tree(sc.AT_FDCWD, str(_CGROUPS / name)) for name in found}
+    sc.mount("cgroups", str(_CGROUPS), "tmpfs", 0, "mode=755")
+    for name, tree in trees.items():
+        (_CGROUPS / name).mkdir()
+        sc.move_mount(tree, sc.AT_FDCWD, str(_CGROUPS / name))
+        os.close(tree)
+    for name, target in links.items():
+        (_CGROUPS / name).symlink_to(target)
+    for controller in missing:
+        (_CGROUPS / controller).mkdir()
+        sc.mount("cgroup", str(_CGROUPS / controller), "cgroup", 0, controller)
