@@ -34,15 +34,15 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
         trees = debian.with_libraries("podman")
     except debian.PackageMissing as missing:
         pytest.skip(str(missing))
-    directory = tmp_path_factory.mktemp("podman")
-    environment = _environment(directory, monitor, trees)
+    places = tmp_path_factory.mktemp("podman")
+    environment = _environment(places, monitor, trees)
     lock = Path("/dev/shm/libpod_lock")
     had_lock = lock.exists()
 
     def call(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        places = ["--root", f"{directory}/graph", "--runroot", f"{directory}/run", "--tmpdir", f"{directory}/tmp"]
+        options = ["--root", f"{places}/graph", "--runroot", f"{places}/run", "--tmpdir", f"{places}/tmp"]
         done = subprocess.run(
-            [str(program), *places, "--runtime", str(runtime), *arguments],
+            [str(program), *options, "--runtime", str(runtime), *arguments],
             env=environment, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stderr
@@ -50,13 +50,12 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
 
     yield call
     call("rm", "--all", "--force", check=False)
-    unmount_below(directory)
+    unmount_below(places)
     if not had_lock:
         lock.unlink(missing_ok=True)
     for path in Path("/sys/fs/cgroup").glob("*/libpod_parent"):
-        for below in path.glob("*/"):
-            below.rmdir()
-        path.rmdir()
+        for directory, _, _ in os.walk(path, topdown=False):
+            os.rmdir(directory)
 
 
 @pytest.fixture(scope="module")
