@@ -166,9 +166,9 @@ _SYS_mount_setattr: Final = 442
 
 _OLD_NUMBERS: Final = {
     "x86_64": {"pivot_root": 155, "seccomp": 317, "capget": 125, "capset": 126, "keyctl": 250, "bpf": 321,
-               "sched_setattr": 314, "ioprio_set": 251, "set_mempolicy": 238},
+               "sched_setattr": 314, "ioprio_set": 251, "set_mempolicy": 238, "rt_sigaction": 13},
     "aarch64": {"pivot_root": 41, "seccomp": 277, "capget": 90, "capset": 91, "keyctl": 219, "bpf": 280,
-                "sched_setattr": 274, "ioprio_set": 30, "set_mempolicy": 237},
+                "sched_setattr": 274, "ioprio_set": 30, "set_mempolicy": 237, "rt_sigaction": 134},
 }  # fmt: skip
 
 
@@ -184,6 +184,7 @@ _SYS_seccomp: Final = _old("seccomp")
 _SYS_capget: Final = _old("capget")
 _SYS_capset: Final = _old("capset")
 _SYS_keyctl: Final = _old("keyctl")
+_SYS_rt_sigaction: Final = _old("rt_sigaction")
 _SYS_sched_setattr: Final = _old("sched_setattr")
 _SYS_ioprio_set: Final = _old("ioprio_set")
 _SYS_set_mempolicy: Final = _old("set_mempolicy")
@@ -320,6 +321,13 @@ def pidfd_knows_exit(pidfd: int) -> bool:
     if _c.ioctl(pidfd, ctypes.c_ulong(_PIDFD_GET_INFO_64), buffer) >= 0:
         return True
     return ctypes.get_errno() == errno.ESRCH
+
+
+def default_signal(number: int) -> None:
+    """SIG_DFL also for the signals that libc keeps to itself (32 and 33), which its own sigaction(2) refuses."""
+    action = bytes(32)  # struct kernel_sigaction: handler SIG_DFL, no flags, empty mask
+    if _syscall(_SYS_rt_sigaction, number, action, None, ctypes.c_size_t(8)) < 0:
+        raise _fail("rt_sigaction", f"signal {number}")
 
 
 def sethostname(name: str) -> None:

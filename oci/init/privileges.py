@@ -18,8 +18,9 @@ from oci.handshake.channel import Kind
 from oci.init.context import Context
 from oci.plan import operations as op
 
-# 32 and 33 belong to the threads library.
-_SETTABLE: Final = tuple(n for n in range(1, signal.NSIG) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33))
+# 32 and 33 belong to the threads library. make(1) starts its commands with both ignored, so a container might, too.
+_LIBC: Final = (32, 33)
+_SETTABLE: Final = tuple(n for n in range(1, signal.NSIG) if n not in (signal.SIGKILL, signal.SIGSTOP, *_LIBC))
 
 
 def set_rlimit(step: op.SetRlimit, context: Context) -> None:
@@ -141,6 +142,8 @@ def reset_signals(step: op.ResetSignals, context: Context) -> None:
     for number in _SETTABLE:
         if _signal.getsignal(number) == _signal.SIG_IGN:
             _signal.signal(number, _signal.SIG_DFL)
+    for number in _LIBC:
+        sc.default_signal(number)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
