@@ -27,6 +27,7 @@ from oci.merging import let_pages_merge
 from oci.protocol import forking
 from oci.shim.become import become, close_all_but
 from oci.shim.engine import Executor
+from oci.shim.gather import fill_holes
 from oci.shim.shim import Shim
 from oci.shim.warm import warm
 
@@ -74,6 +75,7 @@ class Launcher:
 
     def run(self) -> None:
         gc.collect()
+        self._ballast = fill_holes()  # for the shims to put their own objects side by side
         gc.freeze()
         gc.disable()
         let_pages_merge()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import array
 import os
 import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 from oci.protocol import packet
 from oci.protocol.failures import ProtocolError
@@ -20,6 +20,9 @@ from oci.protocol.messages import Message
 _CUT: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY: Final = socket.CMSG_SPACE(packet.FD_LIMIT * array.array("i").itemsize)
+
+
+Read: TypeAlias = Callable[[socket.SocketType, int], tuple[bytes, list[tuple[int, int, bytes]], int]]
 
 
 class Outgoing:
@@ -60,13 +63,13 @@ def prepare(id: int, message: Message) -> Outgoing:
     return Outgoing(packet.pack_spill(len(data)), (*fds, spill), (spill,))
 
 
-def send(sock: socket.socket, outgoing: Outgoing) -> None:
+def send(sock: socket.SocketType, outgoing: Outgoing) -> None:
     """Raises what sendmsg(2) raises, BlockingIOError among it, and then nothing has been sent."""
     control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", outgoing.fds))] if outgoing.fds else []
     sock.sendmsg([outgoing.data], control)
 
 
-def receive(sock: socket.socket) -> packet.Packet | None:
+def receive(sock: socket.SocketType) -> packet.Packet | None:
     """The next packet; None when the peer has closed its end. Raises OSError and `ProtocolError`."""
     raw = receive_raw(sock)
     if raw is None:
@@ -79,9 +82,9 @@ def receive(sock: socket.socket) -> packet.Packet | None:
         raise
 
 
-def receive_raw(sock: socket.socket) -> tuple[bytes, Sequence[int]] | None:
-    """The same, not looked into; the descriptors are the caller's."""
-    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, _ANCILLARY, _CLOEXEC)
+def receive_raw(sock: socket.SocketType, read: Read | None = None) -> tuple[bytes, Sequence[int]] | None:
+    """The same, not looked into; the descriptors are the caller's. `read` is another way to receive a packet."""
+    data, control, flags = (read or _read)(sock, _ANCILLARY)
     fds = _descriptors(control) if control else ()
     if data and not flags & _CUT and not data.startswith(b"s"):
         return data, fds
@@ -100,6 +103,11 @@ def receive_raw(sock: socket.socket) -> tuple[bytes, Sequence[int]] | None:
     except BaseException:
         close_all(fds)
         raise
+
+
+def _read(sock: socket.SocketType, ancillary: int) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
+    data, control, flags, _ = sock.recvmsg(packet.INLINE_LIMIT, ancillary, _CLOEXEC)
+    return data, control, flags
 
 
 def _descriptors(control: list[tuple[int, int, bytes]]) -> Sequence[int]:

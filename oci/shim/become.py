@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import O_RDWR, O_WRONLY, _exit, closerange, devnull, dup2, open, setsid, write
-from socket import socket
 from typing import NoReturn
 
 from oci.protocol.forking import ForkShim
 from oci.shim.address import BACKLOG
 from oci.shim.shim import Shim
+from oci.shim.sockets import Socket
 from oci.syscalls import become_subreaper
 
 NAME = b"coracle-shim"
@@ -36,10 +36,10 @@ def become(shim: Shim, request: ForkShim, listener: int, peer: int, *keep: int) 
         for fd in 0, 1, 2:
             dup2(null, fd)
         close_all_but((listener, peer, *keep), closerange)
-        listening = socket(fileno=listener)
+        listening = Socket(fileno=listener)
         listening.listen(BACKLOG)  # SO_PEERCRED names the last process that called it
         listening.setblocking(False)
-        shim.run(request, listening, socket(fileno=peer))
+        shim.run(request, listener, Socket(fileno=peer))
         _exit(0)
     finally:
         _exit(1)

@@ -30,7 +30,7 @@ from oci.protocol.messages import (
     OciRuntime,
     Resize,
 )
-from oci.shim import foreign, records
+from oci.shim import buffer, foreign, records
 from oci.shim.container import Container, Output
 from oci.shim.engine import Engine
 from oci.shim.handlers import verbs
@@ -204,7 +204,7 @@ class Containers:
         request, container.starting = container.starting, None
         self._loop.remove(container.channel)
         try:
-            data = os.read(container.channel, 8192)
+            data = buffer.read(container.channel)
         except ConnectionResetError:  # it was killed before it read our order
             data = b""
         container.close_channel()

@@ -23,15 +23,17 @@ from oci.errors import StateError
 from oci.handshake.channel import Kind, failure
 from oci.protocol.messages import ExecStart, ExecState, OciRuntime
 from oci.protocol.packet import exec_exited_template, pack_exec_started
+from oci.shim import buffer, sockets
 from oci.shim.container import Container
 from oci.shim.engine import Engine
 from oci.shim.handlers import verbs
 from oci.shim.loop import Children, Loop
 from oci.shim.server import Request, Server
+from oci.shim.sockets import Socket
 from oci.shim.work import execution
 from oci.shim.workers import Outcome, Workers
 
-_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+_ANCILLARY: Final = socket.CMSG_SPACE(4)
 
 
 class _Exec:
@@ -40,7 +42,7 @@ class _Exec:
     __slots__ = ("channel", "console_fd", "container_id", "exec_id", "pid", "pidfd", "request")
 
     def __init__(
-        self, container_id: str, exec_id: str, pid: int, pidfd: int, request: Request, channel: socket.socket | None
+        self, container_id: str, exec_id: str, pid: int, pidfd: int, request: Request, channel: Socket | None
     ) -> None:
         self.container_id = container_id
         self.exec_id = exec_id
@@ -79,13 +81,14 @@ class Execs:
         if container.runtime is not None:
             self._start_by_runtime(container, container.runtime, exec_id, request)
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                pid, pidfd = self._fork(container, request, theirs, ours)
-            except OSError as error:
-                ours.close()
-                raise StateError(container.id, f"cannot be entered: {error.strerror}") from None
+        ours, theirs = sockets.pair()
+        try:
+            pid, pidfd = self._fork(container, request, theirs, ours)
+        except OSError as error:
+            ours.close()
+            raise StateError(container.id, f"cannot be entered: {error.strerror}") from None
+        finally:
+            theirs.close()
         one = _Exec(container.id, exec_id, pid, pidfd, request, ours)
         self._all[exec_id] = one
         self._children.watch(pid, lambda status: self._exited(one, status))
@@ -131,11 +134,10 @@ class Execs:
             ExecState(container_id=one.container_id, exec_id=exec_id, pid=one.pid) for exec_id, one in self._all.items()
         )
 
-    def _fork(
-        self, container: Container, request: Request, theirs: socket.socket, ours: socket.socket
-    ) -> tuple[int, int]:
+    def _fork(self, container: Container, request: Request, theirs: Socket, ours: Socket) -> tuple[int, int]:
         into = None
-        if container.cgroup_path is not None and self._cgroups is not None:
+        # On v1 nobody is born into a cgroup: the fork enters it by itself.
+        if container.cgroup_path is not None and self._cgroups is not None and self._cgroups.name != "v1":
             into = self._cgroups.open(container.cgroup_path).into_fd()
         try:
             with self._born_in(container.pidfd):
@@ -194,7 +196,7 @@ class Execs:
             os.close(one.console_fd)
 
 
-def _receive(channel: socket.socket) -> tuple[bytes, int | None]:
+def _receive(channel: Socket) -> tuple[bytes, int | None]:
     """A message, and the descriptor of a CONSOLE message."""
-    data, control, _, _ = channel.recvmsg(16384, socket.CMSG_SPACE(4), _CLOEXEC)
+    data, control, _ = buffer.receive(channel, _ANCILLARY)
     return data, int.from_bytes(control[0][2][:4], "little") if control else None

@@ -107,7 +107,7 @@ class Children:
 
     def _awake(self, _: int) -> None:
         try:
-            os.read(self._wake, 4096)
+            os.read(self._wake, 64)
         except BlockingIOError:
             pass
         try:

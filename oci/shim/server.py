@@ -18,7 +18,9 @@ from oci.protocol import failures, packet, transport
 from oci.protocol.failures import ProtocolError
 from oci.protocol.messages import Message
 from oci.protocol.transport import Outgoing
+from oci.shim import buffer
 from oci.shim.loop import Loop
+from oci.shim.sockets import Socket
 
 M = TypeVar("M", bound=Message)
 
@@ -36,7 +38,7 @@ class Request:
     __slots__ = ("_peer", "_server", "data", "fds", "id", "key", "kind")
 
     def __init__(
-        self, server: Server, peer: socket.socket | None, data: bytes = b"", fds: Sequence[int] = (), id: int = 0
+        self, server: Server, peer: Socket | None, data: bytes = b"", fds: Sequence[int] = (), id: int = 0
     ) -> None:
         self._server = server
         self._peer = peer
@@ -83,16 +85,17 @@ class Server:
         self.fault = fault
         self._loop = loop
         self._answer = answer
-        self._listener: socket.socket | None = None
-        self._peer: socket.socket | None = None
-        self._silent: dict[int, socket.socket] = {}
+        self._listener = -1
+        self._peer: Socket | None = None
+        self._silent: dict[int, Socket] = {}
         self._unsent: deque[Outgoing] = deque()
 
-    def listen(self, listener: socket.socket) -> None:
+    def listen(self, listener: int) -> None:
+        """A listening socket, non-blocking."""
         self._listener = listener
-        self._loop.add(listener.fileno(), self._accept)
+        self._loop.add(listener, self._accept)
 
-    def serve(self, peer: socket.socket) -> None:
+    def serve(self, peer: Socket) -> None:
         """Take the connection over; the one before is closed."""
         self._drop()
         peer.setblocking(False)
@@ -106,7 +109,7 @@ class Server:
     def tell(self, event: Message) -> None:
         self.event().reply(event)
 
-    def send(self, peer: socket.socket | None, outgoing: Outgoing) -> None:
+    def send(self, peer: Socket | None, outgoing: Outgoing) -> None:
         if peer is None or peer is not self._peer:
             outgoing.close()
             return
@@ -126,10 +129,10 @@ class Server:
             self._drop()
 
     def _accept(self, _: int) -> None:
-        if self._listener is None:
-            return
         try:
-            peer, _address = self._listener.accept()
+            with socket.socket(fileno=os.dup(self._listener)) as listener:
+                accepted, _address = listener.accept()
+            peer = Socket(fileno=accepted.detach())
         except OSError:  # it went away again
             return
         _pid, uid, _gid = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
@@ -139,7 +142,7 @@ class Server:
         self._silent[peer.fileno()] = peer
         self._loop.add(peer.fileno(), lambda events: self._spoke(peer))
 
-    def _spoke(self, peer: socket.socket) -> None:
+    def _spoke(self, peer: Socket) -> None:
         """The first words of a new connection, or its end: a probe whether somebody listens here."""
         del self._silent[peer.fileno()]
         self._loop.remove(peer.fileno())
@@ -154,10 +157,10 @@ class Server:
         if events & ~select.EPOLLOUT and self._peer is not None:
             self._receive(self._peer)
 
-    def _receive(self, peer: socket.socket) -> None:
+    def _receive(self, peer: Socket) -> None:
         fds: Sequence[int] = ()
         try:
-            raw = transport.receive_raw(peer)
+            raw = transport.receive_raw(peer, buffer.receive)
             if raw is None:
                 self._drop()
                 return

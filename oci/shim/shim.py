@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +18,7 @@ from oci.shim.execs import Execs
 from oci.shim.loop import Children, Loop
 from oci.shim.sandbox import Sandbox
 from oci.shim.server import Request, Server
+from oci.shim.sockets import Socket
 from oci.shim.work import description
 from oci.shim.workers import Workers, nothing
 
@@ -56,7 +56,7 @@ class Shim:
             b"exec": self._exec,
         }
 
-    def run(self, request: ForkShim, listener: socket.socket, peer: socket.socket) -> None:
+    def run(self, request: ForkShim, listener: int, peer: Socket) -> None:
         """Serves until told to shut down."""
         self._directory = self._sandbox.directory = self._containers.directory = request.directory
         self._sandbox.id = request.sandbox_id

@@ -14,10 +14,10 @@ import termios
 import time
 
 from oci.logs import Framer
+from oci.shim import buffer
 from oci.shim.log_file import LogFile
 from oci.shim.loop import Loop
 
-_CHUNK = 64 << 10
 # A pty tells by EIO that it is empty and closed, and has at most this much to give.
 _PTY_DRAIN = 1 << 20
 
@@ -65,7 +65,7 @@ class Stream:
     def _move(self) -> int:
         """Bytes moved by one read; 0 when there is nothing or no more."""
         try:
-            chunk = os.read(self.fd, _CHUNK)
+            chunk = buffer.read(self.fd)
         except BlockingIOError:
             return 0
         except OSError:  # EIO: every process has closed the pty

@@ -20,7 +20,9 @@ from oci.protocol import messages, packet, transport
 from oci.protocol.forking import ForkShim
 from oci.shim.address import listen
 from oci.shim.engine import Executor
+from oci.shim.gather import gather, watch
 from oci.shim.shim import Shim
+from oci.shim.sockets import Socket
 from oci.spec import Process, Spec
 
 # A function's code is rewritten after eight calls, and what that found is settled some calls later.
@@ -70,10 +72,10 @@ _CONFIG: Final[dict[str, Any]] = {
 
 def warm(executor: Executor) -> None:
     """Leaves nothing behind: no process, no descriptor, no file. The caller sets its wakeup descriptor after it."""
+    _rehearse()
     for _ in range(_ROUNDS):
         _plan(executor)
         _messages()
-    _live()
 
 
 def _plan(executor: Executor) -> None:
@@ -129,30 +131,35 @@ def _act(channel: ChildChannel, stdio: Stdio | None) -> NoReturn:
         os._exit(0)
 
 
-def _live() -> None:
-    """A shim's life from its first request to its last, in this process, with a fork of it for a daemon."""
+def _rehearse() -> None:
     directory_fd = mounts.make_filesystem("tmpfs", "none", ("size=1m", "mode=0700"), attributes=0)
     directory = f"/proc/{os.getpid()}/fd/{directory_fd}"
     with open(f"{directory}/config.json", "w") as file:
         file.write(json.dumps(_CONFIG))
+    gather(watch(lambda: _live(directory)))
     for _ in range(_LIVES):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener = listen(directory)
-        pid = os.fork()
-        if pid == 0:
-            theirs.close()
-            try:
-                _Daemon(ours, directory).play()
-            finally:
-                os._exit(0)
-        ours.close()
-        shim = Shim(_Rehearsed(), None)
-        shim.stop_with(pid)
-        shim.run(ForkShim(sandbox_id=_ID, directory=directory), listener, theirs)
-        shim.end_rehearsal()
-        listener.close()
-        theirs.close()
+        _live(directory)
     os.close(directory_fd)
+
+
+def _live(directory: str) -> None:
+    """A shim's life from its first request to its last, in this process, with a fork of it for a daemon."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener = listen(directory)
+    pid = os.fork()
+    if pid == 0:
+        theirs.close()
+        try:
+            _Daemon(ours, directory).play()
+        finally:
+            os._exit(0)
+    ours.close()
+    shim = Shim(_Rehearsed(), None)
+    shim.stop_with(pid)
+    shim.run(ForkShim(sandbox_id=_ID, directory=directory), listener.fileno(), Socket(fileno=theirs.detach()))
+    shim.end_rehearsal()
+    listener.close()
+    theirs.close()
 
 
 class _Daemon:

@@ -23,12 +23,12 @@ from typing import Any, Final, NoReturn
 from oci.protocol import failures, transport
 from oci.protocol.failures import Failure, PeerFault
 from oci.protocol.messages import Message
+from oci.shim import buffer, sockets
 from oci.shim.loop import Children, Loop
 from oci.shim.server import Request
+from oci.shim.sockets import Socket
 from oci.values import fresh, frozen
 
-_PACKET: Final = 64 << 10
-_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY: Final = socket.CMSG_SPACE(253 * 4)
 
 
@@ -55,7 +55,7 @@ class Workers:
 
     def spawn(self, request: Request, work: Work, finished: Finished) -> int:
         """The worker's pid; OSError when fork fails. `finished` is called from the loop, after the answer went."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = sockets.pair()
         try:
             pid = os.fork()
         except OSError:
@@ -71,10 +71,10 @@ class Workers:
         self._loop.add(ours.fileno(), lambda _: self._heard(ours, request, finished))
         return pid
 
-    def _heard(self, ours: socket.socket, request: Request, finished: Finished) -> None:
+    def _heard(self, ours: Socket, request: Request, finished: Finished) -> None:
         self._loop.remove(ours.fileno())
         try:
-            data, control, _, _ = ours.recvmsg(_PACKET, _ANCILLARY, _CLOEXEC)
+            data, control, _ = buffer.receive(ours, _ANCILLARY)
         finally:
             ours.close()
         fds = array.array("i")
@@ -104,7 +104,7 @@ class Workers:
         if self._active == 0:
             self._children.forget_unclaimed()
 
-    def _be_worker(self, theirs: socket.socket, id: int, work: Work) -> NoReturn:
+    def _be_worker(self, theirs: Socket, id: int, work: Work) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             transport.send(theirs, _packet(id, self._perform(work)))

@@ -14,6 +14,7 @@ from oci.protocol.messages import ExecStart
 from oci.shim.container import Container
 from oci.shim.engine import Engine
 from oci.shim.server import Request
+from oci.shim.sockets import Socket
 from oci.shim.work.creation import load_document, read_program
 from oci.shim.work.stdio import open_null
 from oci.spec import VERSION, Spec
@@ -28,10 +29,11 @@ def become(
     request: Request,
     engine: Engine,
     cgroups: CgroupDriver | None,
-    child: socket.socket,
-    parent: socket.socket,
+    channel: Socket,
+    shims_end: Socket,
 ) -> NoReturn:
-    """Speaks to the shim on `child`, as a launch's child does; or REFUSED and the answer to the request."""
+    """Speaks to the shim on `channel`, as a launch's child does; or REFUSED and the answer to the request."""
+    child, parent = (socket.socket(fileno=end.detach()) for end in (channel, shims_end))
     try:
         signal.set_wakeup_fd(-1)
         engine.become_process(_request(container, request.read(ExecStart), cgroups), child, parent)
