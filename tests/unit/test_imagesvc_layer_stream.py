@@ -158,7 +158,7 @@ def run(writer: Collected, source: Iterator[bytes], digest: Digest, diff_id: Dig
 def _no_thread_is_left() -> Iterator[None]:
     before = threading.active_count()
     yield
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # an earlier test's may end meanwhile
 
 
 def test_a_layer_is_written_and_both_digests_are_right() -> None:
