@@ -114,7 +114,11 @@ def exited(record: ContainerRecord, event: ContainerExited) -> ContainerRecord:
     code = event.exit_code
     reason = "OOMKilled" if event.oom_killed and code else "Completed" if code == 0 else "Error"
     return record.moved(
-        Event.DIED, exit_code=code, finished_at=max(event.finished_at, record.started_at), reason=reason, oom_killed=event.oom_killed
+        Event.DIED,
+        exit_code=code,
+        finished_at=max(event.finished_at, record.started_at),
+        reason=reason,
+        oom_killed=event.oom_killed,
     )
 
 
