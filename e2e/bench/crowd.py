@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from cri.api import runtime_pb2 as pb
 from e2e.bench.bed import WORKLOAD, Contender
@@ -22,12 +23,28 @@ def measure(contender: Contender, pods: int, idle_seconds: int) -> dict[str, flo
     values["pod_memory"] = memory(contender.runtime.monitors())[0] / pods
     values |= _lists(contender.client)
     values["idle_cpu"] = _idle(contender, idle_seconds)
+    _wait_for_merging()
+    values["pod_memory_settled"] = memory(contender.runtime.monitors())[0] / pods
     values["restart"] = _restart(contender, pods)
     with Client(contender.runtime.endpoint) as client:
         for sandbox in sandboxes:
             client.stop_pod(sandbox)
             client.remove_pod(sandbox)
     return values
+
+
+def _wait_for_merging() -> None:
+    """Until the kernel's same-page merging, where it runs, has been through everything four times; 4 minutes at most.
+
+    A page must be found unchanged twice before it is merged, and the first round only takes note.
+    """
+    directory = Path("/sys/kernel/mm/ksm")
+    if not (directory / "run").exists() or (directory / "run").read_text().strip() != "1":
+        return
+    scans = directory / "full_scans"
+    last, deadline = int(scans.read_text()) + 4, time.monotonic() + 240
+    while int(scans.read_text()) < last and time.monotonic() < deadline:
+        time.sleep(1)
 
 
 def _pod(contender: Contender) -> str:
