@@ -86,7 +86,7 @@ class Daemon:
         self.joined = JoinedCalls()
         self.seccomp = FilterCache()
         self.programs = Programs()
-        self.page_merging = PageMerging()
+        self.page_merging = PageMerging(self.paths.runroot / "ksm-is-ours")
         self.pods: dict[str, LivePod] = {}
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False

@@ -19,22 +19,23 @@ _log: Final = logging.getLogger(__name__)
 
 
 class PageMerging:
-    def __init__(self, switch: Path = SWITCH) -> None:
+    def __init__(self, marker: Path, switch: Path = SWITCH) -> None:
+        """`marker` is a file that stands while merging is on because of us: a daemon that was killed left it."""
+        self._marker = marker
         self._switch = switch
-        self._ours = False
 
     def turn_on(self) -> None:
         """A kernel without KSM, or a read-only /sys, costs memory and nothing else: it is said, once."""
         try:
             if self._switch.read_text().strip() == _OFF:
+                self._marker.touch()
                 self._switch.write_text(_ON)
-                self._ours = True
                 _log.info("kernel same-page merging turned on: shims share equal pages (runtime.merge_memory)")
         except OSError as error:
             _log.info("shims cannot share equal pages: %s: %s", self._switch, error.strerror)
 
     def turn_off(self) -> None:
-        """Undo `turn_on`, if it was this object that did it."""
-        if self._ours:
+        """Undo `turn_on`, if it was us who did it."""
+        if self._marker.exists():
             self._switch.write_text(_OFF)
-            self._ours = False
+            self._marker.unlink()

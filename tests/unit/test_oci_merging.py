@@ -33,14 +33,14 @@ def test_the_kernel_takes_the_offer_or_has_no_merging() -> None:
 def test_merging_that_is_off_is_turned_on_and_off_again(tmp_path: Path, before: str, during: str) -> None:
     switch = tmp_path / "run"
     switch.write_text(before)
-    merging = PageMerging(switch)
+    merging = PageMerging(tmp_path / "ours", switch)
     merging.turn_on()
     assert switch.read_text() == during
-    merging.turn_off()
+    PageMerging(tmp_path / "ours", switch).turn_off()  # the daemon that turned it on was killed meanwhile
     assert switch.read_text().strip() == before.strip()
 
 
 def test_a_kernel_without_merging_is_no_error(tmp_path: Path) -> None:
-    merging = PageMerging(tmp_path / "missing")
+    merging = PageMerging(tmp_path / "ours", tmp_path / "missing")
     merging.turn_on()
     merging.turn_off()
