@@ -83,7 +83,8 @@ class Daemon:
             for one in settings.runtime.handlers
         }
         self.runtime_handlers: tuple[str, ...] = (*OWN_HANDLERS, *self._foreign)
-        self.joined = JoinedCalls()
+        self.joined = JoinedCalls(metrics.stalled)
+        metrics.count_zombies_with(host.zombies)
         self.seccomp = FilterCache()
         self.programs = Programs()
         self.page_merging = PageMerging(self.paths.runroot / "ksm-is-ours")

@@ -143,6 +143,7 @@ def on_shim_lost(daemon: Daemon, sandbox_id: str) -> None:
         return
     pod.shim = None
     pod.shim_ready.clear()
+    daemon.metrics.monitor_stopped(record.config.metadata.name)
     daemon.log.warning("sandbox %s: its shim %d died, forking another", sandbox_id, record.shim_pid)
     pod.repairing = asyncio.ensure_future(_repair(daemon, record, pod))
 

@@ -33,9 +33,10 @@ class Progress:
 
 
 class JoinedCalls:
-    """The calls under way, by key."""
+    """The calls under way, by key. `on_stall` hears the stage of each call whose caller's patience ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_stall: Callable[[str], None] = lambda stage: None) -> None:
+        self._on_stall = on_stall
         self._running: dict[Hashable, tuple[asyncio.Task[Any], Progress]] = {}
 
     async def run(
@@ -53,6 +54,7 @@ class JoinedCalls:
         task, progress = self._running[key]
         done, _ = await asyncio.wait([task], timeout=deadline_s)
         if not done:
+            self._on_stall(progress.stage)
             raise DeadlineExceeded(f"{what} is still {progress.describe()}; a retry joins it")
         result: T = task.result()
         return result

@@ -243,6 +243,7 @@ def _inputs(
         device_rules=requested.rules,
         device_sources=requested.sources,
         users=user_namespaces.mapping(sandbox.namespaces),
+        ulimits=daemon.settings.runtime.default_ulimits,
         pids_limit=daemon.settings.runtime.pids_limit,
         apparmor_profile=security.apparmor_profile(daemon.host, context),
     )

@@ -57,5 +57,6 @@ class ContainerInputs:
     device_sources: Mapping[str, str] = field(default_factory=dict)
     users: spec.IdMapping | None = None
     declared_volumes: Mapping[str, str] = field(default_factory=dict)  #: place -> the host's directory
+    ulimits: tuple[str, ...] = ()  #: like "nofile=1024:524288": soft and hard
     pids_limit: int = 0  #: 0 is none
     apparmor_profile: str | None = None

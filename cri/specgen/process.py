@@ -10,6 +10,7 @@ from cri.specgen.inputs import ContainerInputs
 from oci import spec
 from oci.capabilities import NUMBERS
 
+_UNLIMITED = 2**64 - 1
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -28,10 +29,22 @@ def container_process(inputs: ContainerInputs) -> spec.Process:
             default=inputs.default_capabilities,
             every=inputs.host.capabilities,
         ),
+        rlimits=tuple(map(rlimit, inputs.ulimits)),
         no_new_privileges=security.no_new_privs,
         apparmor_profile=inputs.apparmor_profile,
         oom_score_adj=resources.oom_score_adj if config.linux.HasField("resources") else None,
     )
+
+
+def rlimit(text: str) -> spec.Rlimit:
+    """From "nofile=1024:524288", soft and hard, or "nofile=1024" for both, as the settings' check lets it pass."""
+
+    def number(limit: str) -> int:
+        return _UNLIMITED if limit == "unlimited" else int(limit)
+
+    name, _, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    return spec.Rlimit(type=f"RLIMIT_{name.upper()}", soft=number(soft), hard=number(hard or soft))
 
 
 def container_args(config: api.ContainerConfig, entrypoint: tuple[str, ...], cmd: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument
 from cri.specgen import ContainerInputs, HostFacts, PodFiles, container_spec
 from cri.specgen.mounts import container_mounts, image_mounts
-from cri.specgen.process import container_args, container_capabilities, container_env
+from cri.specgen.process import container_args, container_capabilities, container_env, rlimit
 from cri.specgen.resources import container_resources, linux_resources
 from imagesvc.config import ImageConfig
 from oci import spec
@@ -212,3 +212,17 @@ def test_options_of_a_mount_hold_for_all_below_it_and_come_last() -> None:
     options = parse_options(made["/v"])
     assert options.set & MOUNT_ATTR_NOEXEC
     assert options.recursive_set & MOUNT_ATTR_NOEXEC
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nofile=1024:524288", spec.Rlimit(type="RLIMIT_NOFILE", soft=1024, hard=524288)),
+        ("core=0", spec.Rlimit(type="RLIMIT_CORE", soft=0, hard=0)),
+        ("memlock=5:unlimited", spec.Rlimit(type="RLIMIT_MEMLOCK", soft=5, hard=2**64 - 1)),
+    ],
+)
+def test_default_limits_reach_the_process(text: str, expected: spec.Rlimit) -> None:
+    process = container_spec(replace(inputs(), ulimits=(text,))).process
+    assert process is not None
+    assert process.rlimits == (expected,) == (rlimit(text),)
