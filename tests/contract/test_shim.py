@@ -16,15 +16,16 @@ from oci.protocol.messages import ContainerExited, ExecExited, LogDropped
 from oci.shim import records
 from oci.spec import Process
 from tests.contract.shim_fakes import Pod, fork_shim, kill_tree, pod
+from tests.descriptors import open_descriptors
 
 
 @pytest.fixture
 async def the_pod(tmp_path: Path) -> AsyncIterator[Pod]:
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     async with pod(tmp_path) as one:
         yield one
     assert not (tmp_path / "shim.log").exists(), (tmp_path / "shim.log").read_text()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesvc.service import ImageService, ImageSettings
+from tests import descriptors
 
 
 def migrate(database: sqlite3.Connection, area: str, scripts: Sequence[str]) -> None:
@@ -71,13 +72,8 @@ class Node:
 
 def open_files() -> list[str]:
     """All descriptors but sockets: the registry in this process has those."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found.append(os.readlink(f"/proc/self/fd/{name}"))
-        except FileNotFoundError:
-            pass  # the one that listed the directory
-    return sorted(link for link in found if not link.startswith("socket:"))
+    links = [each.split(" ", 1)[1] for each in descriptors.open_files()]
+    return sorted(link for link in links if not link.startswith("socket:"))
 
 
 def tree(fd: int) -> dict[str, str]:

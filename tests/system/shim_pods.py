@@ -29,6 +29,7 @@ from cri.shims import (
 )
 from oci import cgroups, netns
 from oci.spec import Process
+from tests.descriptors import open_files
 
 BUSYBOX = "/bin/busybox"
 CAPABILITIES = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE"]
@@ -62,12 +63,7 @@ def process_name(pid: int) -> str:
 
 def traces() -> list[str]:
     """What these tests could leave: descriptors of ours, processes, directories, names, mounts, cgroups."""
-    found = []
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            found.append(f"fd {fd} {os.readlink(f'/proc/self/fd/{fd}')}")
-        except FileNotFoundError:  # the listing's own
-            continue
+    found = [f"fd {each}" for each in open_files()]
     found += [f"child {pid}" for pid in children_of(os.getpid())]
     found += [str(path) for path in Path("/run").glob("shimtest-*")]
     found += [str(path) for path in Path("/run/netns").glob("shimtest-*")]

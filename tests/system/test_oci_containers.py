@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from oci.errors import ContainerError, HookError, SpecError
+from tests.descriptors import open_descriptors
 from tests.system.containers import Box, make_rootfs, namespaces, read_terminal
 
 ALL = ("mount", "pid", "ipc", "uts", "cgroup", "network")
@@ -41,10 +42,10 @@ def box(rootfs: Path) -> Iterator[Box]:
     assert _inventory() == before
 
 
-def _inventory() -> tuple[int, int, int]:
+def _inventory() -> tuple[list[str], int, int]:
     """Descriptors, mounts and children of this process."""
     with open("/proc/self/mountinfo") as mounts, open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return len(os.listdir("/proc/self/fd")), len(mounts.readlines()), len(children.read().split())
+        return open_descriptors(), len(mounts.readlines()), len(children.read().split())
 
 
 # --- namespaces -----------------------------------------------------------------------------------------------------

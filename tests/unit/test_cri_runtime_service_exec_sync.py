@@ -18,6 +18,7 @@ from cri.runtime_service.exec_sync import exec_sync
 from cri.state.machine import ContainerState
 from oci.protocol.messages import ExecStart
 from oci.spec import Process, User
+from tests.descriptors import open_descriptors
 from tests.unit.cri_daemon import CALL, FakeShim, add_container, add_pod, make_daemon
 
 MODULE = sys.modules[exec_sync.__module__]  # its package has a function of the same name
@@ -55,10 +56,10 @@ class Command:
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     made = make_daemon(tmp_path)
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(open_descriptors())
     yield made
     await made.reconciler.close()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(open_descriptors()) <= before
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagesvc.measure import measure
+from tests.descriptors import open_descriptors
 
 
 def test_what_du_says(tmp_path: Path) -> None:
@@ -39,9 +40,9 @@ def test_a_tree_as_deep_as_nobody_expects(tmp_path: Path) -> None:
         os.close(fd)
         fd = below
     os.close(fd)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     assert measure(top).inodes == 601
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     shutil.rmtree(top)
 
 

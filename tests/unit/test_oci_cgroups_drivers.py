@@ -11,6 +11,7 @@ from oci.cgroups import enter
 from oci.errors import CgroupError
 from oci.spec import CpuResources, MemoryResources, PidsResources, Resources
 from tests.cgroup_trees import fake_v1, fake_v2
+from tests.descriptors import open_descriptors
 
 
 def test_v1_cpusets_are_filled_from_above(tmp_path: Path) -> None:
@@ -44,10 +45,10 @@ def test_v1_entry_to_a_missing_cgroup_leaks_nothing(tmp_path: Path) -> None:
     driver, _ = fake_v1(tmp_path)
     cgroup = driver.create("/a", None)
     (tmp_path / "systemd/a/tasks").unlink()  # the last one to be opened
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with pytest.raises(CgroupError, match="systemd/a/tasks"):
         cgroup.entry_fds()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_v2_controllers_are_enabled_on_the_whole_path(tmp_path: Path) -> None:
