@@ -16,9 +16,24 @@ import sys
 _MFD_EXEC = 0x10
 
 
-def interpreter() -> str:
-    """Path of the real executable: a virtual environment's `python` is a link, and its site is not wanted."""
-    return os.path.realpath(sys.executable)
+# The loader's place in a bundle (deploy/bundle), relative to bin/.
+_LOADER = "/lib/coracle-loader"
+
+
+def interpreter() -> tuple[str, list[str]]:
+    """The file to execute for another interpreter like this one, and its argv up to the interpreter's own arguments.
+
+    The file is what /proc/PID/exe will lead to. A virtual environment's `python` is a link, and its site is not wanted.
+    In a bundle it is the bundle's own loader, which is told where libraries and interpreter are: the kernel would take
+    the host's loader, where there is one.
+    """
+    root = os.path.dirname(os.path.dirname(sys.executable))
+    loader = root + _LOADER
+    if not os.access(loader, os.X_OK):
+        path = os.path.realpath(sys.executable)
+        return path, [path]
+    options = ["--inhibit-cache", "--library-path", f"{root}/lib", "--argv0", sys.executable]
+    return loader, [loader, *options, f"{root}/libexec/python3"]
 
 
 def seal(path: str) -> int:

@@ -140,9 +140,9 @@ def _end_unheard(answer: asyncio.Future[bytes]) -> None:
 
 
 def _spawn(socket_fd: int, cgroup: str | None) -> int:
-    path = sealed.interpreter()
+    path, command = sealed.interpreter()
     package_root = str(Path(oci.__file__).parent.parent)
-    arguments = [path, "-I", "-S", "-X", "utf8", "-c", _CODE, package_root, *([] if cgroup is None else [cgroup])]
+    arguments = [*command, "-I", "-S", "-X", "utf8", "-c", _CODE, package_root, *([] if cgroup is None else [cgroup])]
     try:
         executable = sealed.seal(path)
     except OSError as error:

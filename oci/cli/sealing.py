@@ -23,9 +23,10 @@ def become_sealed() -> None:
     if os.readlink("/proc/self/exe").startswith("/memfd:"):
         return
     try:
-        copy = sealed.seal(sealed.interpreter())
+        executable, command = sealed.interpreter()
+        copy = sealed.seal(executable)
         packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         # With its path as argv[0] the interpreter finds its library as before.
-        os.execve(copy, [sys.executable, "-I", "-S", "-c", _AGAIN, packages, *sys.argv[1:]], os.environ)
+        os.execve(copy, [*command, "-I", "-S", "-c", _AGAIN, packages, *sys.argv[1:]], os.environ)
     except OSError:
         return  # the dispatcher sees that we are not sealed, and can say so where the caller wants to read it
