@@ -23,6 +23,7 @@ _CHECKOUT = click.Path(path_type=Path, exists=True, file_okay=False, resolve_pat
 @click.option("--runtime", default=f"{Path(sys.executable).parent}/coracle-oci", help="The runtime's command.")
 @click.option("--only", multiple=True, help="Files (test_exec) or programs (default) to run; may be repeated.")
 @click.option("--case", "names", multiple=True, help="Cases of those files; may be repeated.")
+@click.option("--cgroup-manager", type=click.Choice(["cgroupfs", "systemd"]), default="cgroupfs", show_default=True)
 @click.option("--log", type=click.Path(path_type=Path, resolve_path=True), help="Where the suites' output goes.")
 def main(
     crun_checkout: Path | None,
@@ -30,6 +31,7 @@ def main(
     runtime: str,
     only: tuple[str, ...],
     names: tuple[str, ...],
+    cgroup_manager: str,
     log: Path | None,
 ) -> None:
     """Runs crun's and runtime-tools' suites against an OCI runtime and counts. Needs root."""
@@ -48,7 +50,14 @@ def main(
         log = log or directory / "log"
         command = build.runtime_wrapper(directory, shlex.split(runtime))
         if crun_checkout is not None and init is not None:
-            suite = crun.Suite(checkout=crun_checkout, init=init, runtime=command, work=directory / "work", log=log)
+            suite = crun.Suite(
+                checkout=crun_checkout,
+                init=init,
+                runtime=command,
+                work=directory / "work",
+                log=log,
+                cgroup_manager=cgroup_manager,
+            )
             _crun(suite, only, names)
         if tools_checkout is not None:
             _validation(validation.Suite(checkout=tools_checkout, runtime=command, log=log), programs, only)
