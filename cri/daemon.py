@@ -175,6 +175,7 @@ class Daemon:
         await self.networks.close()
         await self.images.close()
         await self.trash.close()
+        self.statistics.close()
         self.programs.close()
         self.checkpointer.close()
         self._database.close()

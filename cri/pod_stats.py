@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState, SandboxState
-from cri.state.records import SandboxRecord
-from cri.stats import fill_memory, fill_pressure, read_cgroup
-from oci.cgroups import CgroupStats
+from cri.state.records import ContainerRecord, SandboxRecord
+from cri.stats_messages import MemoryFigures, fill_pressure
+from oci.cgroups.usage import Usage
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -31,6 +33,10 @@ class InterfaceCounters:
     tx_packets: int
     tx_errors: int
     tx_dropped: int
+
+
+#: What was read of one pod: its cgroup, None when that has gone, and its interfaces.
+PodReading = tuple[Usage | None, list[InterfaceCounters]]
 
 
 def parse_net_dev(text: str) -> list[InterfaceCounters]:
@@ -69,7 +75,35 @@ def interfaces_of(record: SandboxRecord) -> list[InterfaceCounters]:
         return []
 
 
-async def sandbox_stats(daemon: Daemon, record: SandboxRecord) -> api.PodSandboxStats:
+async def sandbox_stats(daemon: Daemon, records: Sequence[SandboxRecord]) -> list[api.PodSandboxStats]:
+    """Of each pod, with its running containers; the cgroups are read in a thread, all in a row."""
+    running = {
+        record.id: [c for c in daemon.containers_of(record.id) if c.state is ContainerState.RUNNING]
+        for record in records
+    }
+    containers = list(chain.from_iterable(running.values()))
+    readings, samples = await asyncio.to_thread(_read, daemon, records, containers)
+    return [
+        _message(daemon, record, reading, daemon.statistics.messages(running[record.id], samples))
+        for record, reading in zip(records, readings, strict=True)
+    ]
+
+
+def _read(
+    daemon: Daemon, pods: Sequence[SandboxRecord], containers: Sequence[ContainerRecord]
+) -> tuple[list[PodReading], dict[str, Usage | None]]:
+    readers = daemon.statistics.readers
+    own = readers.read([(record.id, record.cgroup) for record in pods], pids=True)
+    inner = readers.read([(record.id, record.cgroup) for record in containers])
+    return (
+        [(sample, interfaces_of(record)) for record, sample in zip(pods, own, strict=True)],
+        {record.id: sample for record, sample in zip(containers, inner, strict=True)},
+    )
+
+
+def _message(
+    daemon: Daemon, record: SandboxRecord, reading: PodReading, containers: Sequence[bytes]
+) -> api.PodSandboxStats:
     stats = api.PodSandboxStats(
         attributes=api.PodSandboxAttributes(
             id=record.id,
@@ -79,29 +113,32 @@ async def sandbox_stats(daemon: Daemon, record: SandboxRecord) -> api.PodSandbox
         )
     )
     linux = stats.linux
-    sample, interfaces = await asyncio.to_thread(_read, daemon, record)
+    sample, interfaces = reading
     now = sample.timestamp_ns if sample else daemon.now()
-    linux.cpu.timestamp = linux.memory.timestamp = now
-    if sample and sample.cpu:
-        linux.cpu.usage_core_nano_seconds.value = sample.cpu.usage_ns
-        linux.cpu.usage_nano_cores.value = daemon.statistics.rate(record.id, now, sample.cpu.usage_ns)
-        if sample.cpu.pressure:
-            fill_pressure(linux.cpu.psi, sample.cpu.pressure)
-    if sample and sample.memory:
-        fill_memory(linux.memory, sample.memory, now)
-    if sample and sample.io and sample.io.pressure:
-        linux.io.timestamp = now
-        fill_pressure(linux.io.psi, sample.io.pressure)
-    linux.process.timestamp = now
-    linux.process.process_count.value = sample.pids.current if sample and sample.pids else 0
+    linux.cpu.timestamp = linux.memory.timestamp = linux.process.timestamp = now
+    if sample:
+        _fill_usage(daemon, linux, record, sample)
+    linux.process.process_count.value = (sample.processes if sample else None) or 0
     _fill_network(linux.network, interfaces, now)
-    running = [c for c in daemon.containers_of(record.id) if c.state is ContainerState.RUNNING]
-    linux.containers.extend(await daemon.statistics.of(running))
+    for container in containers:
+        linux.containers.add().MergeFromString(container)
+    if record.id not in daemon.pods:
+        daemon.statistics.forget(record.id)  # its cgroup may have been opened after it was forgotten
     return stats
 
 
-def _read(daemon: Daemon, record: SandboxRecord) -> tuple[CgroupStats | None, list[InterfaceCounters]]:
-    return read_cgroup(daemon.cgroups, record.cgroup), interfaces_of(record)
+def _fill_usage(daemon: Daemon, linux: api.LinuxPodSandboxStats, record: SandboxRecord, sample: Usage) -> None:
+    now = sample.timestamp_ns
+    if sample.cpu_ns is not None:
+        linux.cpu.usage_core_nano_seconds.value = sample.cpu_ns
+        linux.cpu.usage_nano_cores.value = daemon.statistics.rate(record.id, now, sample.cpu_ns)
+    if sample.cpu_pressure:
+        fill_pressure(linux.cpu.psi, sample.cpu_pressure)
+    if sample.memory:
+        MemoryFigures(linux.memory).fill(sample.memory, now)
+    if sample.io_pressure:
+        linux.io.timestamp = now
+        fill_pressure(linux.io.psi, sample.io_pressure)
 
 
 def _fill_network(message: api.NetworkUsage, interfaces: list[InterfaceCounters], now: int) -> None:

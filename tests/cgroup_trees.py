@@ -33,7 +33,7 @@ V1_FILES: Mapping[str, Mapping[str, str]] = {
         "cpu.shares": "1024", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000", "cpu.cfs_burst_us": "0",
         "cpu.idle": "0", "cpu.stat": "nr_periods 3\nnr_throttled 2\nthrottled_time 1000\n",
     },
-    "cpuacct": {"cpuacct.usage_user": "700", "cpuacct.usage_sys": "300"},
+    "cpuacct": {"cpuacct.usage": "1000", "cpuacct.usage_user": "700", "cpuacct.usage_sys": "300"},
     "cpuset": {"cpuset.cpus": "", "cpuset.mems": ""},
     "devices": {"devices.allow": "", "devices.deny": ""},
     "freezer": {"freezer.state": "THAWED"},
@@ -119,6 +119,9 @@ class FakeFiles(ControlFiles):
             name = part.partition(b"}")[0]
             text = text.replace(b"{" + name + b"}", Path(path).with_name(name.decode()).read_bytes())
         return text
+
+    def read_open(self, fd: int) -> bytes:
+        return self.read(os.readlink(f"/proc/self/fd/{fd}"))
 
     def read_list(self, path: str) -> bytes:
         if not Path(path).exists():

@@ -20,10 +20,9 @@ async def list_pod_sandbox_stats(
     wanted = request.filter
     found = daemon.sandboxes.find(wanted.id) if wanted.id else None
     records = ([found] if found else []) if wanted.id else list(daemon.sandboxes)
-    return api.ListPodSandboxStatsResponse(
-        stats=[
-            await sandbox_stats(daemon, record)
-            for record in records
-            if record.state is SandboxState.READY and matches_labels(record.config.labels, wanted.label_selector)
-        ]
-    )
+    ready = [
+        record
+        for record in records
+        if record.state is SandboxState.READY and matches_labels(record.config.labels, wanted.label_selector)
+    ]
+    return api.ListPodSandboxStatsResponse(stats=await sandbox_stats(daemon, ready))

@@ -16,4 +16,5 @@ async def pod_sandbox_stats(
     daemon: Daemon, request: api.PodSandboxStatsRequest, call: Call
 ) -> api.PodSandboxStatsResponse:
     record = daemon.sandboxes.need(request.pod_sandbox_id)
-    return api.PodSandboxStatsResponse(stats=await sandbox_stats(daemon, record))
+    (stats,) = await sandbox_stats(daemon, [record])
+    return api.PodSandboxStatsResponse(stats=stats)

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from cri.api import runtime_pb2 as api
-from cri.runtime_service.list_container_stats import list_container_stats
+from cri.framing import item
+from cri.runtime_service.list_container_stats import running_stats
 from cri.runtime_service.list_containers import filter_containers
 from cri.runtime_service.list_pod_sandbox import filter_sandboxes
 from cri.runtime_service.list_pod_sandbox_metrics import list_pod_sandbox_metrics
@@ -46,10 +47,10 @@ async def stream_containers(
 
 async def stream_container_stats(
     daemon: Daemon, request: api.StreamContainerStatsRequest, call: Call
-) -> AsyncIterator[api.StreamContainerStatsResponse]:
-    whole = await list_container_stats(daemon, api.ListContainerStatsRequest(filter=request.filter), call)
-    for part in _parts(whole.stats):
-        yield api.StreamContainerStatsResponse(container_stats=part)
+) -> AsyncIterator[bytes]:
+    """Serialized StreamContainerStatsResponses."""
+    for part in _parts(await running_stats(daemon, request.filter)):
+        yield b"".join(map(item, part))
 
 
 async def stream_pod_sandbox_stats(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 from cri.errors import InvalidArgument, NotFound
+from cri.framing import item
 
 _log: Final = logging.getLogger("cri.state")
 
@@ -148,14 +149,5 @@ class Table(Generic[T]):
         self._records[record.id] = record
         self._groups.setdefault(self._group(record), {})[record.id] = record
         entry = self._list_entry(record)
-        self._entries[record.id] = b"\x0a" + _varint(len(entry)) + entry if entry else b""
+        self._entries[record.id] = item(entry) if entry else b""
         self._joined = None
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -11,6 +11,7 @@
     devices.py        device rules -> v1 lines, v2 eBPF program                       pure
     stats.py          what a cgroup has used: values and parsers                      pure
     stats_v1.py, stats_v2.py   the readers
+    usage.py          readers that keep their files open, for what is asked for often
     files.py          the system calls on control files
     bpf.py            loading and attaching device programs (v2)
     v1.py, v2.py      the drivers
@@ -36,9 +37,13 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from oci.cgroups.hierarchies import Hierarchy, Layout, parse_mountinfo
-from oci.cgroups.stats import CgroupStats, MemoryDetails, Usage
+from oci.cgroups.stats import CgroupStats, MemoryDetails
 from oci.errors import CgroupError, Unsupported
 from oci.spec import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oci.cgroups.usage import UsageReader
 
 __all__ = ["Cgroup", "CgroupDriver", "CgroupStats", "Hierarchy", "Layout", "detect", "enter"]
 
@@ -107,8 +112,8 @@ class CgroupDriver(Protocol):
     def open(self, path: str) -> Cgroup:
         """A handle on a cgroup by its path, whether or not it exists."""
 
-    def usage(self, path: str) -> Usage:
-        """The part of a cgroup's `stats` that is asked for often, for a third of its price where that is possible."""
+    def usage_reader(self, path: str, *, pids: bool = False) -> UsageReader:
+        """For the part of a cgroup's `stats` that is asked for often; `pids`: with the number of processes."""
 
 
 def enter(fds: Sequence[int]) -> None:

@@ -32,6 +32,20 @@ class ControlFiles:
         except OSError as error:
             raise failure(path, "cannot be read", error)
 
+    def open(self, path: str) -> int:
+        """A descriptor for `read_open`, for the caller to close."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise failure(path, "cannot be read", error)
+
+    def read_open(self, fd: int) -> bytes:
+        """What `read` gives, as it is now, for a third of the price."""
+        try:
+            return os.pread(fd, _ONE_READ, 0)
+        except OSError as error:
+            raise failure(os.readlink(f"/proc/self/fd/{fd}"), "cannot be read", error)
+
     def read_list(self, path: str) -> bytes:
         """The contents of a file of many records (cgroup.procs), which the kernel gives in pages."""
         parts = []

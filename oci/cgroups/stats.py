@@ -96,27 +96,6 @@ class CgroupStats:
     io: IoStats | None
 
 
-@frozen
-class Usage:
-    """What is asked of every container again and again: less than `CgroupStats`, from fewer files."""
-
-    timestamp_ns: int
-    cpu_ns: int | None
-    memory: MemoryStats | None
-    cpu_pressure: Pressure | None = None
-    io_pressure: Pressure | None = None
-
-
-def usage_of(stats: CgroupStats) -> Usage:
-    return Usage(
-        timestamp_ns=stats.timestamp_ns,
-        cpu_ns=stats.cpu.usage_ns if stats.cpu else None,
-        memory=stats.memory,
-        cpu_pressure=stats.cpu.pressure if stats.cpu else None,
-        io_pressure=stats.io.pressure if stats.io else None,
-    )
-
-
 def parse_limit(text: bytes) -> int | None:
     return None if text == b"max" else int(text)
 

@@ -16,7 +16,6 @@ from oci.cgroups.stats import (
     MemoryDetails,
     MemoryStats,
     PidsStats,
-    Usage,
     device_io,
     parse_blkio,
     parse_limit,
@@ -41,15 +40,6 @@ def read_stats(files: ControlFiles, directories: Mapping[str, str]) -> CgroupSta
         memory=None if memory is None else _memory(files, memory),
         pids=None if pids is None else _pids(files, pids),
         io=None if io is None else _io(files, io),
-    )
-
-
-def read_usage(files: ControlFiles, accounting: str | None, memory: str | None, path: str) -> Usage:
-    """Three opens. `accounting` and `memory` are those hierarchies' mount points; v1 has no pressure files."""
-    return Usage(
-        timestamp_ns=time.time_ns(),
-        cpu_ns=None if accounting is None else int(files.read(f"{accounting}{path}/cpuacct.usage")),
-        memory=None if memory is None else _memory(files, memory + path),
     )
 
 

@@ -28,10 +28,14 @@ from oci.cgroups.files import (
 )
 from oci.cgroups.hierarchies import Hierarchy, clean_path
 from oci.cgroups.limits import UNLIMITED, Setting
-from oci.cgroups.stats import CgroupStats, MemoryDetails, Usage, pick
-from oci.cgroups.stats_v1 import read_memory_details, read_stats, read_usage
+from oci.cgroups.stats import CgroupStats, MemoryDetails, pick
+from oci.cgroups.stats_v1 import read_memory_details, read_stats
 from oci.errors import CgroupError
 from oci.spec import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oci.cgroups.usage import UsageReader
 
 _FREEZE_SECONDS: Final = 2.0
 _KILL_ROUNDS: Final = 20
@@ -42,9 +46,6 @@ class V1Driver:
         self.hierarchies: Final = tuple(hierarchies)
         self.controllers: Final = frozenset().union(*(hierarchy.controllers for hierarchy in hierarchies))
         self._files = files or ControlFiles()
-        places = {controller: h.mount_point for h in hierarchies for controller in h.controllers}
-        self._accounting: Final = places.get("cpuacct")
-        self._memory: Final = places.get("memory")
 
     @property
     def name(self) -> str:
@@ -53,9 +54,17 @@ class V1Driver:
     def open(self, path: str) -> V1Cgroup:
         return V1Cgroup(self.hierarchies, clean_path(path), self._files)
 
-    def usage(self, path: str) -> Usage:
-        """Without a handle, which would be a fifth of the price."""
-        return read_usage(self._files, self._accounting, self._memory, path)
+    def usage_reader(self, path: str, *, pids: bool = False) -> UsageReader:
+        from oci.cgroups.usage import V1UsageReader  # of no use in a shim
+
+        inner = clean_path(path)
+        of = {controller: h.mount_point + inner for h in self.hierarchies for controller in h.controllers}
+        return V1UsageReader(
+            self._files,
+            accounting=of.get("cpuacct"),
+            memory=of.get("memory"),
+            pids=of.get("pids") if pids else None,
+        )
 
     def create(self, path: str, resources: Resources | None) -> V1Cgroup:
         cgroup = self.open(path)

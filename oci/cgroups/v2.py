@@ -28,10 +28,14 @@ from oci.cgroups.files import (
 )
 from oci.cgroups.hierarchies import clean_path
 from oci.cgroups.limits import UNLIMITED
-from oci.cgroups.stats import CgroupStats, MemoryDetails, Usage, pick, usage_of
+from oci.cgroups.stats import CgroupStats, MemoryDetails, pick
 from oci.cgroups.stats_v2 import read_memory_details, read_stats
 from oci.errors import CgroupError
 from oci.spec import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oci.cgroups.usage import UsageReader
 
 _FREEZE_SECONDS: Final = 2.0
 
@@ -50,8 +54,10 @@ class V2Driver:
     def open(self, path: str) -> V2Cgroup:
         return V2Cgroup(self.mount_point, clean_path(path), self._files)
 
-    def usage(self, path: str) -> Usage:
-        return usage_of(self.open(path).stats())
+    def usage_reader(self, path: str, *, pids: bool = False) -> UsageReader:
+        from oci.cgroups.usage import V2UsageReader  # of no use in a shim
+
+        return V2UsageReader(self._files, self.mount_point + clean_path(path), pids=pids)
 
     def create(self, path: str, resources: Resources | None) -> V2Cgroup:
         cgroup = self.open(path)

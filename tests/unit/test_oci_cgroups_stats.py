@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,9 @@ from oci.cgroups.stats import (
     parse_pressure,
     pick,
 )
+from oci.cgroups.usage import KeyedNumbers
+from oci.errors import CgroupError
+from oci.spec import MemoryResources, Resources
 from tests.cgroup_trees import fake_v1, fake_v2
 
 
@@ -90,3 +96,55 @@ def test_parts_without_a_controller_are_none(tmp_path: Path) -> None:
     stats = fake_v1(tmp_path / "v1", ("pids", "cpuacct"))[0].create("/a", None).stats()
     assert (stats.memory, stats.io) == (None, None)
     assert stats.cpu is not None
+
+
+def test_v1_usage_is_read_anew_from_files_that_stay_open(tmp_path: Path) -> None:
+    driver, _ = fake_v1(tmp_path)
+    driver.create("/a", None)
+    reader = driver.usage_reader("/a", pids=True)
+    first = reader.read()
+    assert (first.cpu_ns, first.processes) == (1000, 1)
+    assert first.memory is not None
+    assert (first.memory.usage, first.memory.working_set, first.memory.rss) == (8_388_608, 8_000_000, 4096)
+    assert (first.memory.page_faults, first.memory.major_page_faults) == (7, 2)
+    assert (first.memory.available, first.memory.swap_usage, first.memory.swap_limit) == (None, 0, None)
+    driver.open("/a").update(Resources(memory=MemoryResources(limit=16 << 20, swap=24 << 20)))
+    second = reader.read().memory
+    assert second is not None
+    assert (second.available, second.swap_limit) == ((16 << 20) - 8_000_000, 8 << 20)
+    assert reader.descriptors == 4
+    reader.close()
+    assert reader.descriptors == 0
+
+
+def test_v2_usage(tmp_path: Path) -> None:
+    driver, _ = fake_v2(tmp_path)
+    driver.create("/a", Resources(memory=MemoryResources(limit=16 << 20, swap=24 << 20)))
+    reader = driver.usage_reader("/a", pids=True)
+    usage = reader.read()
+    reader.close()
+    assert (usage.cpu_ns, usage.processes, usage.cpu_pressure) == (1000, 1, None)
+    assert usage.memory is not None
+    assert (usage.memory.working_set, usage.memory.rss, usage.memory.page_faults) == (8_000_000, 4096, 7)
+    assert (usage.memory.available, usage.memory.swap_usage, usage.memory.swap_limit) == (
+        (16 << 20) - 8_000_000, 0, 8 << 20,
+    )  # fmt: skip
+    assert usage.memory.pressure is not None
+    assert usage.memory.pressure.some.total_ns == 12_000
+
+
+def test_a_cgroup_that_is_not_there_cannot_be_read_and_leaves_nothing_open(tmp_path: Path) -> None:
+    driver, _ = fake_v1(tmp_path)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(CgroupError) as raised:
+        driver.usage_reader("/a")
+    assert raised.value.errno == errno.ENOENT
+    assert os.listdir("/proc/self/fd") == before
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(0, 1 << 63)), min_size=1))
+def test_keyed_numbers_follow_files_whose_lines_change(files: list[dict[bytes, int]]) -> None:
+    numbers = KeyedNumbers(b"a", b"c")
+    for file in files:
+        text = b"".join(b"%s %d\n" % pair for pair in file.items())
+        assert numbers.pick(text) == [file.get(b"a", 0), file.get(b"c", 0)]
