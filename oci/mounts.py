@@ -7,9 +7,12 @@ descriptor somewhere with `syscalls.move_mount`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from oci import syscalls as sc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def make_filesystem(

@@ -13,15 +13,17 @@ the container's only with the start time that was recorded with it, since pids a
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from typing import Any, Final
 
+from oci import json_text
 from oci.errors import ContainerExists, ContainerNotFound, StateError
 from oci.values import as_dict, fresh, frozen
 
-_ID: Final = re.compile(r"[a-zA-Z0-9_+-][a-zA-Z0-9_+.-]*")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+_ID_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _LONGEST_ID: Final = 1024
 START_SOCKET: Final = "start.sock"
 
@@ -56,7 +58,10 @@ class StateDirectory:
         return path
 
     def path(self, container_id: str) -> str:
-        if len(container_id) > _LONGEST_ID or not _ID.fullmatch(container_id):
+        if (
+            not (0 < len(container_id) <= _LONGEST_ID and _ID_CHARACTERS.issuperset(container_id))
+            or container_id[0] == "."
+        ):
             raise StateError(
                 container_id, "invalid character in the container ID: letters, digits and _+-. only, no dot first"
             )
@@ -65,15 +70,12 @@ class StateDirectory:
     def write(self, state: ContainerState, config: bytes) -> None:
         directory = self.path(state.container_id)
         _replace(f"{directory}/config.json", config)
-        _replace(
-            f"{directory}/state.json",
-            json.dumps(as_dict(state)).encode(),
-        )
+        _replace(f"{directory}/state.json", json_text.dumps(as_dict(state)).encode())
 
     def load(self, container_id: str) -> ContainerState:
         try:
-            with open(f"{self.path(container_id)}/state.json", encoding="utf-8") as file:
-                document: dict[str, Any] = json.load(file)
+            with open(f"{self.path(container_id)}/state.json", "rb") as file:
+                document: dict[str, Any] = json_text.loads(file.read())
         except FileNotFoundError:
             raise ContainerNotFound(container_id)
         try:

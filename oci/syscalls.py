@@ -16,9 +16,11 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Final, NoReturn
 
 # PyDLL keeps the interpreter lock held during the call. That is required for clone3 (the child must own the lock)
 # and cheaper for calls that never block. CDLL releases it, for calls that may.
@@ -373,6 +375,32 @@ def pidfd_getfd(pidfd: int, target: int) -> int:
     return fd
 
 
+class _Rlimit(ctypes.Structure):
+    _fields_ = [("soft", ctypes.c_uint64), ("hard", ctypes.c_uint64)]
+
+
+def limit(pid: int, number: int) -> tuple[int, int]:
+    """Soft and hard limit of a process (0: ours); -1 is unlimited."""
+    now = _Rlimit()
+    if _c.prlimit(pid, number, None, ctypes.byref(now)) < 0:
+        raise _fail("prlimit", f"process {pid} limit {number}")
+    return _signed(now.soft), _signed(now.hard)
+
+
+def set_limit(pid: int, number: int, soft: int, hard: int) -> None:
+    """-1 is unlimited."""
+    wanted = _Rlimit(soft & _ALL_BITS, hard & _ALL_BITS)
+    if _c.prlimit(pid, number, ctypes.byref(wanted), None) < 0:
+        raise _fail("prlimit", f"process {pid} limit {number} to {soft}:{hard}")
+
+
+_ALL_BITS: Final = (1 << 64) - 1
+
+
+def _signed(value: int) -> int:
+    return -1 if value == _ALL_BITS else value
+
+
 def sched_setattr(
     policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int
 ) -> None:  # fmt: skip
@@ -613,13 +641,19 @@ def bpf(command: int, attributes: bytearray) -> int:
 # --- small conveniences that every caller needs --------------------------------------------------------------------
 
 
-@contextmanager
-def closing(*descriptors: int) -> Iterator[None]:
+class closing:
     """Close the descriptors on the way out, whatever happens."""
-    try:
-        yield
-    finally:
-        for fd in descriptors:
+
+    __slots__ = ("_descriptors",)
+
+    def __init__(self, *descriptors: int) -> None:
+        self._descriptors = descriptors
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *error: object) -> None:
+        for fd in self._descriptors:
             if fd >= 0:
                 os.close(fd)
 

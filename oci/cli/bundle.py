@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
+from oci import sockets
 from oci.cli.options import Option, Parsed, UsageError, switch, value
 from oci.cli.report import warn
 from oci.engine import Created, CreateRequest, Engine
 from oci.errors import SpecError
+from oci.exits import ExitStack
+from oci.json_text import loads
 from oci.spec import Process, Spec
 from oci.state import START_SOCKET, ContainerState, StateDirectory, process_start
 from oci.values import record, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cgroups import Cgroup
     from oci.cli.dispatch import Settings
+
 
 CREATE_OPTIONS: tuple[Option, ...] = (
     value("bundle b", "DIR", "directory with config.json; default: the current one"),
@@ -55,7 +55,7 @@ def read_bundle(parsed: Parsed) -> tuple[str, bytes, Spec]:
 
 def parse_config(content: bytes, path: str) -> Spec:
     try:
-        document = json.loads(content)
+        document = loads(content)
     except (ValueError, RecursionError) as error:
         raise SpecError("", f"{path}: {error}")
     return Spec.from_json(document)
@@ -66,9 +66,8 @@ def plan_lines(container_id: str, parsed: Parsed) -> tuple[str, ...]:
     return Engine.open().plan(CreateRequest(container_id=container_id, spec=spec, bundle=bundle)).describe()
 
 
-@contextmanager
-def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iterator[Made]:
-    """Everything up to a waiting init. An exception inside the block, or while making it, removes all again."""
+def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhere: bool) -> Made:
+    """Everything up to a waiting init. What removes it again is left in `undo`, to be popped when all went well."""
     container_id = only_word(parsed)
     listening = int(os.environ.get("LISTEN_FDS") or 0)
     preserved = open_descriptors(parsed.number("preserve-fds") + listening)
@@ -76,46 +75,46 @@ def make(settings: Settings, parsed: Parsed, *, started_elsewhere: bool) -> Iter
     if listening:
         spec = _with_environment(spec, f"LISTEN_FDS={listening}", "LISTEN_PID=1")
     directory = StateDirectory(settings.root)
-    with ExitStack() as undo:
-        path = directory.claim(container_id)
-        undo.callback(directory.remove, container_id)
-        if os.environ.get("NOTIFY_SOCKET"):
-            from oci.cli.notify import offer
+    path = directory.claim(container_id)
+    undo.callback(directory.remove, container_id)
+    if os.environ.get("NOTIFY_SOCKET"):
+        from oci.cli.notify import offer
 
-            spec = offer(spec, path)
-        cgroup = make_cgroup(settings, container_id, spec)
-        if cgroup is not None:
-            undo.callback(cgroup.remove)
-        listener = _listen(path) if started_elsewhere else None
-        created = Engine.open().create(
-            CreateRequest(
-                container_id=container_id,
-                spec=spec,
-                bundle=bundle,
-                cgroup=cgroup,
-                preserved=preserved,
-                no_pivot=parsed.switch("no-pivot"),
-                check_program=True,
-                listener_fd=None if listener is None else listener.fileno(),
-            )
-        )
-        undo.callback(_kill, created)
-        for message in created.warnings:
-            warn(settings, message)
-        state = ContainerState(
+        spec = offer(spec, path)
+    cgroup = make_cgroup(settings, container_id, spec)
+    if cgroup is not None:
+        undo.callback(cgroup.remove)
+    listener = _listen(path) if started_elsewhere else None
+    created = Engine.open().create(
+        CreateRequest(
             container_id=container_id,
-            pid=created.pid,
-            process_start=process_start(created.pid) or 0,
+            spec=spec,
             bundle=bundle,
-            rootfs="" if spec.root is None else os.path.join(bundle, spec.root.path),
-            created=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z",
-            cgroup_path=None if cgroup is None else cgroup.path,
-            cgroup_manager=settings.cgroup_manager,
-            annotations=dict(spec.annotations),
+            cgroup=cgroup,
+            preserved=preserved,
+            no_pivot=parsed.switch("no-pivot"),
+            check_program=True,
+            listener_fd=None if listener is None else listener.fileno(),
         )
-        directory.write(state, content)
-        yield Made(state=state, spec=spec, created=created, cgroup=cgroup)
-        undo.pop_all()
+    )
+    undo.callback(_kill, created)
+    if cgroup is not None:
+        cgroup.occupied()
+    for message in created.warnings:
+        warn(settings, message)
+    state = ContainerState(
+        container_id=container_id,
+        pid=created.pid,
+        process_start=process_start(created.pid) or 0,
+        bundle=bundle,
+        rootfs="" if spec.root is None else os.path.join(bundle, spec.root.path),
+        created=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z",
+        cgroup_path=None if cgroup is None else cgroup.path,
+        cgroup_manager=settings.cgroup_manager,
+        annotations=dict(spec.annotations),
+    )
+    directory.write(state, content)
+    return Made(state=state, spec=spec, created=created, cgroup=cgroup)
 
 
 def open_descriptors(count: int) -> tuple[int, ...]:
@@ -133,9 +132,9 @@ def _is_open(fd: int) -> bool:
 
 def send_console(path: str, master: int) -> None:
     """What `--console-socket` expects: one message, one descriptor."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as receiver:
+    with sockets.closing_socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as receiver:
         receiver.connect(path)
-        socket.send_fds(receiver, [b"/dev/ptmx"], [master])
+        sockets.send(receiver, b"/dev/ptmx", master)
 
 
 def write_pid(parsed: Parsed, pid: int) -> None:
@@ -152,8 +151,12 @@ def make_cgroup(settings: Settings, container_id: str, spec: Spec) -> Cgroup | N
         return None
     from oci import cgroups
 
-    path = spec.linux.cgroups_path or f"/{container_id}"
-    return cgroups.detect(settings.cgroup_manager).create(os.path.normpath(f"/{path}"), spec.linux.resources)
+    path = spec.linux.cgroups_path
+    if settings.cgroup_manager == "systemd":
+        path = path or f":coracle:{container_id}"
+    else:
+        path = os.path.normpath(f"/{path or container_id}")
+    return cgroups.detect(settings.cgroup_manager).create(path, spec.linux.resources)
 
 
 def open_cgroup(state: ContainerState) -> Cgroup | None:
@@ -170,9 +173,9 @@ def only_word(parsed: Parsed) -> str:
     return parsed.words[0]
 
 
-def _listen(directory: str) -> socket.socket:
+def _listen(directory: str) -> sockets.Socket:
     """Bound through the directory's descriptor: a path may be longer than a socket address."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
         listener.bind(f"/proc/self/fd/{fd}/{START_SOCKET}")

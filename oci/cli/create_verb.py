@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.cli.bundle import CREATE_OPTIONS, make, only_word, plan_lines, send_console, write_pid
 from oci.cli.options import Parsed, UsageError
+from oci.exits import ExitStack
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "create [options] ID"
 OPTIONS = CREATE_OPTIONS
@@ -18,11 +19,13 @@ def run(settings: Settings, parsed: Parsed) -> int:
     if parsed.switch("dry-run"):
         print("\n".join(plan_lines(only_word(parsed), parsed)))  # noqa: T201
         return 0
-    with make(settings, parsed, started_elsewhere=True) as made:
+    with ExitStack() as undo:
+        made = make(settings, parsed, undo, started_elsewhere=True)
         terminal = made.spec.process is not None and made.spec.process.terminal
         if terminal != bool(parsed.text("console-socket")):
             raise UsageError("--console-socket goes with a terminal, and a detached terminal with --console-socket")
         if made.created.console_fd is not None:
             send_console(parsed.text("console-socket"), made.created.console_fd)
         write_pid(parsed, made.created.pid)
+        undo.pop_all()
     return 0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.cli.bundle import parse_config
 from oci.cli.lifecycle import destroy, kill_init
 from oci.cli.options import Parsed, UsageError, switch
 from oci.errors import ContainerNotFound, StateError
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "delete [options] ID"
 OPTIONS = (

@@ -7,14 +7,17 @@ status`; only the called one is imported.
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from typing import Final
 
 from oci.cli.options import Parsed, UsageError, describe, parse, switch, value
 from oci.errors import OciError
 from oci.values import frozen
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 _VERBS: Final = {
+    "checkpoint": "write a running container's processes to disk",
     "create": "make a container from a bundle; its process waits to be started",
     "delete": "remove a container and what belongs to it",
     "events": "show what a container uses, and its OOM kills",
@@ -24,6 +27,7 @@ _VERBS: Final = {
     "list": "list containers",
     "pause": "freeze all processes of a container",
     "ps": "list the processes of a container",
+    "restore": "bring a checkpointed container back",
     "resume": "let a frozen container go on",
     "run": "create and start a container",
     "spec": "write a config.json to begin with",
@@ -90,7 +94,7 @@ def _run_verb(settings: Settings, parsed: Parsed) -> int:
     if parsed.switch("version"):
         from oci.spec import VERSION
 
-        print(f"coracle-oci\nspec: {VERSION}\n{_PARTS}")  # noqa: T201 - a command's answer
+        print(f"coracle-oci\nspec: {VERSION}\n{_PARTS}{_optional_parts()}")  # noqa: T201 - a command's answer
         return 0
     if parsed.switch("help") or not parsed.words:
         _print_help()
@@ -105,7 +109,7 @@ def _run_verb(settings: Settings, parsed: Parsed) -> int:
         from oci.cli.report import log
 
         log(settings, "warning", "this host forbids to seal the interpreter; containers may reach its file")
-    verb = import_module(f"oci.cli.{name}_verb")
+    verb = __import__(f"oci.cli.{name}_verb", fromlist=["run"])
     options = (*verb.OPTIONS, switch("help h", "show this text"))
     its = parse(rest, options, words=getattr(verb, "WORDS", None))
     if its.switch("help"):
@@ -113,6 +117,12 @@ def _run_verb(settings: Settings, parsed: Parsed) -> int:
         return 0
     status: int = verb.run(settings, its)
     return status
+
+
+def _optional_parts() -> str:
+    from oci.checkpoint.criu import find
+
+    return " +CRIU" if find() else ""
 
 
 def _print_help() -> None:

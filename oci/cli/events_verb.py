@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
 
 from oci.cli.bundle import only_word, open_cgroup
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.errors import StateError
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.cgroups import Cgroup, CgroupStats
     from oci.cli.dispatch import Settings
+
 
 USAGE = "events [options] ID"
 OPTIONS = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING
 
 from oci.cli.bundle import open_cgroup, open_descriptors, parse_config, send_console, write_pid
 from oci.cli.foreground import wait_for
@@ -12,13 +10,16 @@ from oci.cli.options import Parsed, UsageError, switch, value
 from oci.cli.status import status_of
 from oci.engine import Engine, ExecRequest
 from oci.errors import SpecError, StateError
+from oci.json_text import loads
 from oci.spec import Capabilities, Process, Spec, User
 from oci.state import ContainerState, StateDirectory
 from oci.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cgroups import Cgroup
     from oci.cli.dispatch import Settings
+
 
 USAGE = "exec [options] ID COMMAND [ARGUMENT...]"
 # The id and the command's first word; what follows is the command's own.
@@ -99,7 +100,7 @@ def _process(parsed: Parsed, command: list[str], spec: Spec) -> Process:
     if path := parsed.text("process"):
         with open(path, "rb") as file:
             try:
-                document = json.load(file)
+                document = loads(file.read())
             except (ValueError, RecursionError) as error:
                 raise SpecError("", f"{path}: {error}")
         return Process.from_json(document)

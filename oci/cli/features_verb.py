@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from oci import capabilities
 from oci.cli.options import Option, Parsed
@@ -14,8 +13,10 @@ from oci.plan.process import SECCOMP_FLAGS
 from oci.plan.scheduling import MEMORY_FLAGS, MEMORY_MODES
 from oci.spec import VERSION
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 _ACTIONS = tuple(
     f"SCMP_ACT_{name}"
@@ -45,7 +46,7 @@ def document() -> dict[str, object]:
         "linux": {
             "namespaces": sorted(CLONE_FLAGS),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": list(_ACTIONS),

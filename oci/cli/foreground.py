@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import struct
-from collections.abc import Callable
-from contextlib import ExitStack
 from fcntl import ioctl
+
+from oci.exits import ExitStack
+from oci.signals import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHUNK = 65536
 # SIGCHLD is ours, SIGURG and SIGWINCH are not for passing on; the rest of the missing ones cannot be caught.

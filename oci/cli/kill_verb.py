@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-from typing import TYPE_CHECKING
 
 from oci.cli.options import Parsed, UsageError, switch
 from oci.errors import StateError
+from oci.signals import NAMES, signal
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "kill [options] ID [SIGNAL]"
 OPTIONS = (switch("all a", "signal every process of the container"),)
@@ -47,9 +48,9 @@ def parse_signal(text: str) -> int:
         number = int(text)
     else:
         name, _, offset = text.upper().removeprefix("SIG").partition("+")
-        if f"SIG{name}" not in signal.Signals.__members__ or (offset and not offset.isdigit()):
+        if f"SIG{name}" not in NAMES or (offset and not offset.isdigit()):
             raise UsageError(f"unknown signal {text!r}")
-        number = signal.Signals[f"SIG{name}"].value + int(offset or 0)
+        number = NAMES[f"SIG{name}"] + int(offset or 0)
     if not 0 < number < signal.NSIG:
         raise UsageError(f"unknown signal {text!r}")
     return number

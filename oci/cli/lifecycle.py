@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from typing import TYPE_CHECKING
 
 from oci.cli.bundle import open_cgroup
 from oci.cli.report import warn
 from oci.engine.hooks import run_hooks, state_document
 from oci.errors import HookError
+from oci.signals import signal
 from oci.spec import Spec
 from oci.state import ContainerState, StateDirectory, process_start
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 _PATIENCE = 10.0
 

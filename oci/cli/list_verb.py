@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.cli.status import describe
 from oci.errors import StateError
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "list [options]"
 OPTIONS = (value("format f", "FORMAT", "table or json"), switch("quiet q", "ids only"))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 
+from oci import sockets
 from oci.spec import Mount, Spec
 from oci.values import replace
 
@@ -46,7 +46,7 @@ def relay(state_directory: str, pid: int, pidfd: int) -> None:
     directory = f"{state_directory}/notify"
     if not wanted() or not os.path.isdir(directory):
         return
-    inside = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    inside = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     inside.bind(f"/proc/self/fd/{fd}/notify")
     os.chmod(f"/proc/self/fd/{fd}/notify", 0o777)
@@ -70,8 +70,8 @@ def _detach() -> None:
         os.dup2(null, number)
 
 
-def _pass_on(inside: socket.socket, pid: int, pidfd: int) -> None:
-    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def _pass_on(inside: sockets.Socket, pid: int, pidfd: int) -> None:
+    manager = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
     poll = select.poll()
     for fd in (inside.fileno(), pidfd):
         poll.register(fd, select.POLLIN)

@@ -8,9 +8,11 @@ argparse alone takes longer to import than most of our verbs run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from oci.values import fresh, frozen, record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 class UsageError(Exception):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from oci.cli.bundle import only_word, open_cgroup
 from oci.cli.options import Parsed, UsageError, value
 from oci.errors import StateError
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "ps [options] ID"
 OPTIONS = (value("format f", "FORMAT", "table or json"),)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
+from oci.json_text import dumps
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
 
@@ -27,9 +28,9 @@ def log(settings: Settings, level: str, message: str) -> None:
         return
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if settings.log_json:
-        line = json.dumps({"level": level, "msg": message, "time": now})
+        line = dumps({"level": level, "msg": message, "time": now})
     else:
-        line = f'time="{now}" level={level} msg={json.dumps(message)}'
+        line = f'time="{now}" level={level} msg={dumps(message)}'
     try:
         fd = os.open(settings.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:

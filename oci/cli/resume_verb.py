@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.cli.bundle import only_word, open_cgroup
 from oci.cli.options import Option, Parsed
 from oci.cli.status import status_of
 from oci.errors import StateError
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "resume ID"
 OPTIONS: tuple[Option, ...] = ()

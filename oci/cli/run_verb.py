@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from oci.cli.bundle import CREATE_OPTIONS, Made, make, only_word, plan_lines, send_console, write_pid
 from oci.cli.foreground import wait_for
 from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch
 from oci.engine import Engine
+from oci.exits import ExitStack
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "run [options] ID"
 OPTIONS = (
@@ -28,7 +30,8 @@ def run(settings: Settings, parsed: Parsed) -> int:
         print("\n".join(plan_lines(only_word(parsed), parsed)))  # noqa: T201
         return 0
     detached = parsed.switch("detach")
-    with make(settings, parsed, started_elsewhere=False) as made:
+    with ExitStack() as undo:
+        made = make(settings, parsed, undo, started_elsewhere=False)
         socket_path = parsed.text("console-socket")
         terminal = made.created.console_fd is not None
         if socket_path and not (detached and terminal):
@@ -45,6 +48,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
             relay(StateDirectory(settings.root).path(made.state.container_id), made.created.pid, made.created.pidfd)
         Engine.start(made.created)
         poststart(made.state, made.spec)
+        undo.pop_all()
     return 0 if detached else _wait(settings, parsed, made)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
 
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.spec import VERSION
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "spec [options]"
 OPTIONS = (

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-from typing import TYPE_CHECKING
 
+from oci import sockets
 from oci.cli.options import Option, Parsed, UsageError
 from oci.errors import HookError, StateError
 from oci.handshake.duties import Duties
 from oci.handshake.launch import Launch, Phase
+from oci.json_text import loads
 from oci.state import START_SOCKET, ContainerState, StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "start ID"
 OPTIONS: tuple[Option, ...] = ()
@@ -48,8 +49,8 @@ def run(settings: Settings, parsed: Parsed) -> int:
     return 0
 
 
-def _connect(path: str) -> socket.socket:
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _connect(path: str) -> sockets.Socket:
+    channel = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
         channel.connect(f"/proc/self/fd/{fd}/{START_SOCKET}")
@@ -76,7 +77,7 @@ def _duties(directory: StateDirectory, state: ContainerState) -> Duties:
 
 def _poststart(settings: Settings, directory: StateDirectory, state: ContainerState) -> None:
     content = directory.config(state.container_id)
-    if b"poststart" not in content or not json.loads(content).get("hooks"):
+    if b"poststart" not in content or not loads(content).get("hooks"):
         return
     from oci.cli.bundle import parse_config
     from oci.cli.lifecycle import destroy, poststart

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
-
 from oci.cli.options import Option, Parsed, UsageError
 from oci.cli.status import describe
+from oci.json_text import dumps_indented
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+
 
 USAGE = "state ID"
 OPTIONS: tuple[Option, ...] = ()
@@ -20,5 +20,5 @@ def run(settings: Settings, parsed: Parsed) -> int:
     if len(parsed.words) != 1:
         raise UsageError("needs exactly one container id")
     directory = StateDirectory(settings.root)
-    print(json.dumps(describe(directory, directory.load(parsed.words[0])), indent=2))  # noqa: T201
+    print(dumps_indented(describe(directory, directory.load(parsed.words[0]))))  # noqa: T201
     return 0

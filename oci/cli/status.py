@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from oci.state import ContainerState, StateDirectory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # The same as oci.spec.VERSION, which would cost the import of all of it.
 _SPEC_VERSION: Final = "1.3.0"
@@ -28,7 +30,15 @@ def describe(directory: StateDirectory, state: ContainerState) -> dict[str, obje
         "created": state.created,
         "owner": "",
         "annotations": state.annotations,
+        **_scope(state),
     }
+
+
+def _scope(state: ContainerState) -> dict[str, str]:
+    """What crun adds for the manager systemd."""
+    if state.cgroup_manager != "systemd" or state.cgroup_path is None:
+        return {}
+    return {"systemd-scope": state.cgroup_path.rpartition("/")[2]}
 
 
 def _frozen(state: ContainerState) -> bool:

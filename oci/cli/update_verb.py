@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Final
 
 from oci.cli.bundle import only_word, open_cgroup
 from oci.cli.options import Parsed, UsageError, value
@@ -12,8 +11,12 @@ from oci.errors import SpecError, StateError
 from oci.spec import Resources
 from oci.state import StateDirectory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from oci.cli.dispatch import Settings
+
 
 USAGE = "update [options] ID"
 

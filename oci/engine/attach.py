@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
 
 from oci import syscalls as sc
 from oci.engine.requests import CgroupHandle
 from oci.errors import ContainerError
+from oci.exits import ExitStack
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @frozen

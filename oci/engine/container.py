@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Sequence
-from contextlib import ExitStack
 
 from oci import syscalls as sc
 from oci.engine import attach, outside
@@ -18,6 +15,7 @@ from oci.engine.namespaces import children_born_in, open_namespaces
 from oci.engine.requests import Attach, CreateRequest
 from oci.engine.userns import write_mappings
 from oci.errors import ContainerError, SpecError
+from oci.exits import ExitStack
 from oci.handshake import channel
 from oci.handshake.duties import Duties
 from oci.handshake.launch import Launch
@@ -27,7 +25,12 @@ from oci.plan.container import plan_container
 from oci.plan.host import Supplied
 from oci.plan.namespaces import CLONE_FLAGS
 from oci.plan.operations import MountBind, Plan, Reclone
+from oci.sockets import Socket
 from oci.spec import Hooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Helper = tuple[int, int]
 
@@ -108,7 +111,7 @@ def _clone(
     plan: Plan,
     context: Context,
     entry: CgroupEntry,
-    parent: socket.socket,
+    parent: Socket,
 ) -> tuple[int, int]:
     flags = 0
     for kind in plan.new_namespaces:

@@ -6,8 +6,6 @@ if it drives `launch_container` and `Launch.advance` from its event loop instead
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from oci.engine import attach
 from oci.engine.attach import prepare_entry
 from oci.engine.container import compile_request, launch_container
@@ -15,6 +13,7 @@ from oci.engine.equipment import Equipment
 from oci.engine.process import launch_process
 from oci.engine.requests import Created, CreateRequest, ExecRequest, Running
 from oci.errors import ContainerError
+from oci.exits import ExitStack
 from oci.handshake.launch import Launch, Phase
 from oci.plan.operations import Plan
 

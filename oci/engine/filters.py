@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Final
-
 from oci.errors import SeccompError
 from oci.spec import Seccomp
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from oci.seccomp import FilterCache
 
 
 # crun's: by default names that nobody knows are passed over, since profiles are written for newer kernels as well.
 STRICT: Final = "run.oci.seccomp_fail_unknown_syscall"
+
+# This process's one, from the first profile on.
+_caches: list[FilterCache] = []
 
 
 def filter_program(program: bytes | None, profile: Seccomp | None, *, strict: bool = False) -> bytes | None:
@@ -33,9 +36,10 @@ def _refuse_unknown(profile: Seccomp) -> None:
                 raise SeccompError(f"{name!r} is not a system call")
 
 
-@cache
 def _cache() -> FilterCache:
-    # Loaded on demand, and in the parent: the shim brings finished programs, and few bundles have a profile.
-    from oci.seccomp import FilterCache
+    if not _caches:
+        # Loaded on demand, and in the parent: the shim brings finished programs, and few bundles have a profile.
+        from oci.seccomp import FilterCache
 
-    return FilterCache()
+        _caches.append(FilterCache())
+    return _caches[0]

@@ -6,15 +6,18 @@ the container's, in which an image has a say.
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
-from collections.abc import Mapping, Sequence
-from typing import Final
 
 from oci.errors import HookError
+from oci.json_text import dumps
+from oci.signals import signal
 from oci.spec import VERSION, Hook
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final
 
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -26,7 +29,7 @@ def state_document(container_id: str, status: str, pid: int, bundle: str, annota
         document["pid"] = pid
     if annotations:
         document["annotations"] = dict(annotations)
-    return json.dumps(document).encode()
+    return dumps(document).encode()
 
 
 def run_hooks(kind: str, hooks: Sequence[Hook], state: bytes) -> None:

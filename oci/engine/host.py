@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 
 from oci import mounts
 from oci import syscalls as sc
 from oci.plan.host import CgroupHierarchy, Host
 from oci.spec import IdMapping
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LOCKED_DOWN = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
-
+from oci import sockets
 from oci.errors import ContainerError
+from oci.json_text import dumps, loads
 from oci.spec import VERSION, Seccomp
 
 
@@ -15,14 +14,14 @@ def send_listener(profile: Seccomp, listener: int, pid: int, state: bytes) -> No
         "ociVersion": VERSION,
         "fds": ["seccompFd"],
         "pid": pid,
-        "state": json.loads(state),
+        "state": loads(state),
     }
     if profile.listener_metadata:
         document["metadata"] = profile.listener_metadata
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+        with sockets.closing_socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as agent:
             agent.connect(profile.listener_path or "")
-            socket.send_fds(agent, [json.dumps(document).encode()], [listener])
+            sockets.send(agent, dumps(document).encode(), listener)
     except OSError as error:
         raise ContainerError(
             "pass the seccomp listener", error.errno or 0, f"{profile.listener_path}: {error.strerror}"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Final
 
 from oci import syscalls as sc
 from oci.errors import ContainerError, SpecError
+from oci.exits import ExitStack
 from oci.plan.namespaces import CLONE_FLAGS
 from oci.plan.operations import Plan
 from oci.plan.sysctls import check_sysctls
 from oci.spec import Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 _NS_GET_NSTYPE: Final = 0xB703
 _FILES: Final = {
@@ -61,27 +64,37 @@ def join_mask(proc: int, pid: int) -> int:
     return mask
 
 
-@contextmanager
-def children_born_in(proc: int, fd: int | None) -> Iterator[None]:
+class children_born_in:
     """Children cloned inside live in the pid namespace of `fd` (a namespace file or a pidfd); None changes nothing.
 
     Nobody can change its own pid namespace, only that of its children: so the parent does, and needs no second fork.
     """
-    if fd is None:
-        yield
-        return
-    try:
-        own = os.open("self/ns/pid_for_children", os.O_RDONLY, dir_fd=proc)
-    except FileNotFoundError:
-        own = os.open("self/ns/pid", os.O_RDONLY, dir_fd=proc)
-    try:
-        sc.setns(fd, sc.CLONE_NEWPID)
+
+    __slots__ = ("_fd", "_own", "_proc")
+
+    def __init__(self, proc: int, fd: int | None) -> None:
+        self._proc, self._fd, self._own = proc, fd, -1
+
+    def __enter__(self) -> None:
+        if self._fd is None:
+            return
         try:
-            yield
+            self._own = os.open("self/ns/pid_for_children", os.O_RDONLY, dir_fd=self._proc)
+        except FileNotFoundError:
+            self._own = os.open("self/ns/pid", os.O_RDONLY, dir_fd=self._proc)
+        try:
+            sc.setns(self._fd, sc.CLONE_NEWPID)
+        except OSError:
+            os.close(self._own)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        if self._fd is None:
+            return
+        try:
+            sc.setns(self._own, sc.CLONE_NEWPID)
         finally:
-            sc.setns(own, sc.CLONE_NEWPID)
-    finally:
-        os.close(own)
+            os.close(self._own)
 
 
 def _refuse_host_sysctls(proc: int, kind: str, fd: int, spec: Spec) -> None:

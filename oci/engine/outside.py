@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 
+from oci import syscalls as sc
 from oci.plan.rlimits import resolve_rlimits
 from oci.spec import Process
 
@@ -32,6 +32,6 @@ def _adjust_oom_score(proc: int, pid: int, wanted: int) -> None:
 def _raise_limits(pid: int, process: Process) -> None:
     """Root of a user namespace may not raise hard limits, so we do; the child then only lowers them."""
     for _, number, _, hard in resolve_rlimits(process.rlimits):
-        soft_now, hard_now = resource.prlimit(pid, number)
+        soft_now, hard_now = sc.limit(pid, number)
         if hard_now != -1 and (hard == -1 or hard > hard_now):
-            resource.prlimit(pid, number, (soft_now, hard))
+            sc.set_limit(pid, number, soft_now, hard)

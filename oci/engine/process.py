@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import ExitStack
-
 from oci import syscalls as sc
 from oci.engine import outside
 from oci.engine.attach import CgroupEntry, prepare_entry
@@ -16,6 +13,7 @@ from oci.engine.listener import send_listener
 from oci.engine.namespaces import children_born_in, join_mask
 from oci.engine.requests import ExecRequest
 from oci.errors import ContainerError
+from oci.exits import ExitStack
 from oci.handshake import channel
 from oci.handshake.duties import Duties
 from oci.handshake.launch import Launch, Phase
@@ -24,6 +22,7 @@ from oci.init.run import run_child
 from oci.plan.exec import plan_exec
 from oci.plan.host import Supplied
 from oci.plan.operations import Plan
+from oci.sockets import Socket
 
 
 def launch_process(equipment: Equipment, request: ExecRequest) -> Launch:
@@ -83,7 +82,7 @@ def _clone(
     plan: Plan,
     context: Context,
     entry: CgroupEntry,
-    parent: socket.socket,
+    parent: Socket,
     *,
     born_inside: bool,
 ) -> tuple[int, int]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import Protocol
-
+from oci.enums import Enum
 from oci.handshake.duties import Duties
+from oci.sockets import Socket
 from oci.spec import Process, Spec
 from oci.values import fresh, frozen, record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class CgroupHandle(Protocol):
@@ -94,7 +98,7 @@ class Created:
     container_id: str
     pid: int
     pidfd: int
-    channel: socket.socket
+    channel: Socket
     console_fd: int | None = None
     attach_pidfd: int | None = None
     attach_pid: int | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Sequence
 
 from oci import syscalls as sc
 from oci.init.context import Mappings
+from oci.signals import signal
 from oci.spec import IdMapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def write_mappings(proc: int, pid: int, uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> None:

@@ -17,17 +17,20 @@ The child never unwinds into the parent's code: whatever happens to it becomes o
 from __future__ import annotations
 
 import os
-import socket
 import struct
-from enum import Enum
-from typing import Final
 
+from oci import sockets
+from oci.enums import Enum
 from oci.errors import ContainerError
+from oci.sockets import Socket
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _LIMIT: Final = 8192
 _FAILURE: Final = struct.Struct("!iH")
-_ONE_FD: Final = socket.CMSG_SPACE(4)
 
 
 class Kind(Enum):
@@ -56,7 +59,7 @@ class ChildChannel:
 
     __slots__ = ("socket",)
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: Socket) -> None:
         self.socket = end
 
     def tell(self, kind: Kind, payload: bytes = b"", fd: int | None = None) -> None:
@@ -84,26 +87,23 @@ class ChildChannel:
 
     def take_over(self, listener: int) -> None:
         """Go on with whoever connects to the listening socket: the process that starts the container."""
-        with socket.socket(fileno=os.dup(listener)) as server:
-            peer, _ = server.accept()
+        server = Socket(fileno=os.dup(listener))
+        peer = sockets.accept(server)
+        server.close()
         self.socket.close()
         self.socket = peer
 
 
-def receive(sock: socket.socket) -> Message:
+def receive(sock: Socket) -> Message:
     """The next message from the child; blocks unless the socket does not. BlockingIOError when there is none yet."""
     try:
-        data, ancillary, _, _ = sock.recvmsg(_LIMIT, _ONE_FD, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = sock.recvmsg(_LIMIT, sockets.ONE_FD, sockets.CLOEXEC)
     except ConnectionResetError:
         data, ancillary = b"", []
-    fd = None
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(content) >= 4:
-            (fd,) = struct.unpack_from("=i", content)
-    return Message(kind=Kind(data[:1]), payload=data[1:], fd=fd)
+    return Message(kind=Kind(data[:1]), payload=data[1:], fd=sockets.received_fd(ancillary))
 
 
-def answer(sock: socket.socket, kind: Kind) -> None:
+def answer(sock: Socket, kind: Kind) -> None:
     _send(sock, kind, b"", None)
 
 
@@ -114,11 +114,9 @@ def failure(payload: bytes) -> ContainerError:
     return ContainerError(rest[:length].decode(errors="replace"), number, rest[length:].decode(errors="replace"))
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def pair() -> tuple[Socket, Socket]:
+    return sockets.pair()
 
 
-def _send(sock: socket.socket, kind: Kind, payload: bytes, fd: int | None) -> None:
-    # Packed by hand: socket.send_fds imports a module when first called, which the child must not do.
-    ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", fd))]
-    sock.sendmsg([kind.value + payload], ancillary, socket.MSG_NOSIGNAL)
+def _send(sock: Socket, kind: Kind, payload: bytes, fd: int | None) -> None:
+    sockets.send(sock, kind.value + payload, fd)

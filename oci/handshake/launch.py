@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 import time
-from enum import Enum
-from typing import Final
 
 from oci import syscalls as sc
+from oci.enums import Enum
 from oci.errors import ContainerError
 from oci.handshake.channel import Kind, Message, answer, failure, receive
 from oci.handshake.duties import Duties
+from oci.sockets import Socket
 from oci.values import fresh, record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _LISTENER_PATIENCE: Final = 5.0
 _PF_FORKNOEXEC: Final = 0x40
@@ -38,7 +41,7 @@ class Phase(Enum):
 class Launch:
     pid: int
     pidfd: int
-    channel: socket.socket
+    channel: Socket
     duties: Duties = fresh(default_factory=Duties)
     phase: Phase = Phase.SETTING_UP
     console_fd: int | None = None

@@ -11,8 +11,6 @@ import fcntl
 import os
 import stat
 import struct
-import termios
-from typing import Final
 
 from oci import mounts
 from oci import syscalls as sc
@@ -21,9 +19,15 @@ from oci.init import paths
 from oci.init.context import Context
 from oci.plan import operations as op
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 _DEVPTS_SUPER_MAGIC: Final = 0x1CD1
 _TIOCSPTLCK: Final = 0x4004_5431
 _TIOCGPTPEER: Final = 0x5441
+_TIOCSCTTY: Final = 0x540E
+_TIOCSWINSZ: Final = 0x5414
 
 
 def open_console(step: op.OpenConsole, context: Context) -> None:
@@ -32,11 +36,11 @@ def open_console(step: op.OpenConsole, context: Context) -> None:
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     assert isinstance(slave, int)
     if step.height or step.width:
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("=4H", step.height, step.width, 0, 0))
+        fcntl.ioctl(slave, _TIOCSWINSZ, struct.pack("=4H", step.height, step.width, 0, 0))
     os.fchown(slave, step.uid, -1)
     if step.bind_console:
         _bind_console(slave, context.root)
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    fcntl.ioctl(slave, _TIOCSCTTY, 0)
     context.channel.tell(Kind.CONSOLE, fd=master)
     os.close(master)
     context.terminal = slave

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from oci.engine.requests import Stdio
 from oci.handshake.channel import ChildChannel
 from oci.plan import operations as op
 from oci.spec import Hooks, IdMapping
 from oci.values import fresh, record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Mappings = tuple[tuple[IdMapping, ...], tuple[IdMapping, ...]]
 

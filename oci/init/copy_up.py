@@ -6,9 +6,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from oci import syscalls as sc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _CHUNK: Final = 1 << 20
 _DEEPEST: Final = 250  # two descriptors a level

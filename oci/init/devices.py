@@ -6,8 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
-from typing import Final
 
 from oci import mounts
 from oci import syscalls as sc
@@ -15,6 +13,11 @@ from oci.init import paths
 from oci.init.context import Context
 from oci.plan import operations as op
 from oci.spec import Device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 _KINDS: Final = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 

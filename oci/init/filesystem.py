@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from oci import mounts
 from oci import syscalls as sc
@@ -15,6 +14,10 @@ from oci.init.copy_up import copy_tree
 from oci.init.devices import make_nodes
 from oci.plan import operations as op
 from oci.plan.mount_options import MountOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _REAL_SUPERBLOCK: Final = frozenset(("tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2", "overlay"))
 _MAX_VALUE: Final = 255

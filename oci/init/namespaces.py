@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import struct
-from typing import Final
 
+from oci import sockets
 from oci import syscalls as sc
 from oci.handshake.channel import Kind
 from oci.init.context import Context
 from oci.plan import operations as op
 from oci.plan.namespaces import CLONE_FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
@@ -71,7 +74,7 @@ def join_keyring(step: op.JoinKeyring, context: Context) -> None:
 
 
 def raise_loopback(step: op.RaiseLoopback, context: Context) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    with sockets.closing_socket(sockets.AF_INET, sockets.SOCK_DGRAM) as control:
         request = bytearray(struct.pack("=16sH22x", b"lo", 0))
         fcntl.ioctl(control, _SIOCGIFFLAGS, request)
         (flags,) = struct.unpack_from("=H", request, 16)

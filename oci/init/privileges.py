@@ -3,20 +3,21 @@ given and are left out, as the specification wants."""
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found] # without the enums of `signal`, at a tenth of the cost
 import errno
 import os
-import resource
-import signal
 import stat
 import struct
-from typing import Final
 
 from oci import capabilities
 from oci import syscalls as sc
 from oci.handshake.channel import Kind
 from oci.init.context import Context
 from oci.plan import operations as op
+from oci.signals import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # 32 and 33 belong to the threads library. make(1) starts its commands with both ignored, so a container might, too.
 _LIBC: Final = (32, 33)
@@ -25,8 +26,8 @@ _SETTABLE: Final = tuple(n for n in range(1, signal.NSIG) if n not in (signal.SI
 
 def set_rlimit(step: op.SetRlimit, context: Context) -> None:
     try:
-        resource.setrlimit(step.number, (step.soft, step.hard))
-    except ValueError:  # Python's word for EPERM here
+        sc.set_limit(0, step.number, step.soft, step.hard)
+    except PermissionError:
         raise PermissionError(errno.EPERM, f"a hard limit of {step.hard} needs CAP_SYS_RESOURCE")
 
 
@@ -140,8 +141,8 @@ def close_descriptors(step: op.CloseDescriptors, context: Context) -> None:
 
 def reset_signals(step: op.ResetSignals, context: Context) -> None:
     for number in _SETTABLE:
-        if _signal.getsignal(number) == _signal.SIG_IGN:
-            _signal.signal(number, _signal.SIG_DFL)
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     for number in _LIBC:
         sc.default_signal(number)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from oci import syscalls as sc
 from oci.init import paths
 from oci.init.context import Context
 from oci.plan import operations as op
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _DEFAULT_PATH: Final = "/bin:/usr/bin"
 _PASSWD_LIMIT: Final = 1 << 20

@@ -6,11 +6,7 @@ A failure of any kind becomes one message to the parent, with the description of
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import sys
-from collections.abc import Callable
-from typing import Any, Final, NoReturn
 
 from oci import syscalls as sc
 from oci.engine.hooks import run_hooks
@@ -19,6 +15,13 @@ from oci.handshake.channel import Kind
 from oci.init import console, devices, filesystem, namespaces, privileges, program
 from oci.init.context import Context
 from oci.plan import operations as op
+from oci.signals import signal
+from oci.sockets import Socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, NoReturn
 
 
 def _await_runtime_hooks(step: op.AwaitRuntimeHooks, context: Context) -> None:
@@ -89,9 +92,7 @@ _ACTIONS: Final[dict[type, Callable[[Any, Context], None]]] = {
 }
 
 
-def run_child(
-    plan: op.Plan, context: Context, parent: socket.socket, *, wait: bool, listener: int | None = None
-) -> NoReturn:
+def run_child(plan: op.Plan, context: Context, parent: Socket, *, wait: bool, listener: int | None = None) -> NoReturn:
     """Runs in the clone. With `wait`, reports ready after the set-up and goes on when told to start."""
     step: op.Operation | None = None
     try:

@@ -8,7 +8,6 @@ masked paths, pivot | ready, start | cgroup namespace, labels, stdio, hooks, lim
 from __future__ import annotations
 
 import posixpath
-from typing import Final
 
 from oci import syscalls as sc
 from oci.errors import SpecError, Unsupported
@@ -29,6 +28,10 @@ from oci.plan.process import check_process, plan_process, warnings
 from oci.plan.scheduling import plan_memory_policy, plan_personality
 from oci.plan.sysctls import check_sysctls, sysctl_path
 from oci.spec import Hooks, Process, Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _SUPPORTED_MAJOR: Final = "1"
 _ROOM_FOR_SETUP: Final = 16 << 20

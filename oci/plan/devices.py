@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Final
 
 from oci.errors import SpecError
 from oci.plan import operations as op
 from oci.spec import Device, IdMapping, Linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _DEFAULT: Final = tuple(
     Device(path=f"/dev/{name}", type="c", major=major, minor=minor, file_mode=0o666)

@@ -5,11 +5,13 @@ Every option of the MUST and SHOULD lists is known; what is not known is data fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
 from oci import syscalls as sc
 from oci.values import fresh, frozen, record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 _ATIME: Final = sc.MOUNT_ATTR__ATIME
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
-from typing import Final
 
 from oci import syscalls as sc
 from oci.errors import SpecError
@@ -14,6 +12,11 @@ from oci.plan.mount_options import PROPAGATION, MountOptions, parse_options
 from oci.plan.namespaces import NamespacePlan
 from oci.spec import Mount, Spec
 from oci.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 # A mount over other parts of /proc could fake the files that privileged programs read or write there.
 _ALLOWED_BELOW_PROC: Final = frozenset(

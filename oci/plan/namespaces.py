@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from oci import syscalls as sc
 from oci.errors import SpecError
 from oci.plan import operations as op
 from oci.plan.host import Host
 from oci.spec import Linux, Spec
 from oci.values import frozen, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 CLONE_FLAGS: Final = {
     "user": sc.CLONE_NEWUSER,

@@ -5,12 +5,16 @@ A plan is a tuple of these. `describe()` is what `--dry-run` prints and what an 
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
-
 from oci import syscalls as sc
 from oci.plan.mount_options import MountOptions
 from oci.spec import Device, IdMapping, Process
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol, TypeAlias
+else:
+    Protocol = object
 
 
 class Operation(Protocol):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from oci import capabilities
 from oci.errors import SpecError, Unsupported
 from oci.plan import operations as op
@@ -11,6 +9,10 @@ from oci.plan.host import Host, Supplied
 from oci.plan.rlimits import resolve_rlimits
 from oci.plan.scheduling import plan_scheduling
 from oci.spec import Capabilities, Process, Seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 SECCOMP_FLAGS: Final = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,

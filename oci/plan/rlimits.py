@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterable
-from typing import Final
-
 from oci.errors import SpecError
 from oci.spec import Rlimit
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
 _INFINITY: Final = 0xFFFF_FFFF_FFFF_FFFF
 
-# RLIMIT_LOCKS has no constant in Python (asm-generic/resource.h).
-NUMBERS: Final = {
-    "RLIMIT_LOCKS": 10,
-    **{name: getattr(resource, name) for name in (
-        "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_MEMLOCK", "RLIMIT_MSGQUEUE",
-        "RLIMIT_NICE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_RSS", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
-        "RLIMIT_SIGPENDING", "RLIMIT_STACK",
-    )},
-}  # fmt: skip
+# asm-generic/resource.h, in its order.
+_NAMES: Final = (
+    "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+    "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+)  # fmt: skip
+NUMBERS: Final = {f"RLIMIT_{name}": number for number, name in enumerate(_NAMES)}
 
 
 def resolve_rlimits(rlimits: Iterable[Rlimit], field: str = "process.rlimits") -> tuple[tuple[str, int, int, int], ...]:
-    """(name, number, soft, hard) of each; -1 is unlimited, as `resource.setrlimit` has it."""
+    """(name, number, soft, hard) of each; -1 is unlimited, as prlimit(2) has it."""
     resolved = []
     seen = set()
     for index, limit in enumerate(rlimits):
@@ -41,5 +39,5 @@ def resolve_rlimits(rlimits: Iterable[Rlimit], field: str = "process.rlimits") -
 
 
 def _value(limit: int) -> int:
-    # setrlimit takes a signed long in Python; what does not fit is beyond any limit a kernel knows.
+    # What does not fit a signed number is beyond any limit a kernel knows.
     return -1 if limit == _INFINITY or limit > 0x7FFF_FFFF_FFFF_FFFF else limit

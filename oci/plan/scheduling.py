@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from oci.errors import SpecError
 from oci.plan import operations as op
 from oci.spec import Linux, MemoryPolicy, Personality, Process, Scheduler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # linux/sched.h
 _POLICIES: Final = {

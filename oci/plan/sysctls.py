@@ -6,10 +6,12 @@ shell on it). So this is an allow-list, checked against the namespaces that the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 from oci.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 _IPC: Final = frozenset(
     "kernel." + name

@@ -20,7 +20,6 @@ cannot have meant it, and the C library falls back on ENOSYS but not on EPERM.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
 
 from oci import syscalls
 from oci.errors import SeccompError
@@ -29,6 +28,10 @@ from oci.seccomp.names import KNOWN, X32_BIT, Architecture, family, resolve
 from oci.seccomp.profile import default_profile
 from oci.seccomp.program import NUMBER_END, Comparison, Op, Outcome, Rule, Table, build
 from oci.spec import Seccomp, SeccompArg, SeccompSyscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["FilterCache", "compile_filter", "default_profile", "installation_flags", "load_profile"]
 

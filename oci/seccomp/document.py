@@ -10,11 +10,14 @@ import json
 import os
 import platform
 import stat
-from collections.abc import Mapping
-from typing import Any, Final
 
 from oci.errors import SeccompError, SpecError
 from oci.spec import Seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 _LARGEST: Final = 1 << 20
 _GO_NAMES: Final = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -10,9 +10,12 @@ import ctypes
 import platform
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
 
 from oci.errors import SeccompError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 X32_BIT: Final = 0x4000_0000
 # Calls that only one architecture has lie above the common ones.

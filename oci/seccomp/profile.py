@@ -10,10 +10,13 @@ an architecture does not have is passed over when the filter is made, so one tab
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
 from oci.seccomp.names import family
 from oci.spec import Seccomp, SeccompArg, SeccompSyscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _ALLOWED: Final = """
 files by descriptor: close close_range copy_file_range dup dup2 dup3 fadvise64 fadvise64_64 fallocate fcntl fcntl64

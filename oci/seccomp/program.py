@@ -15,10 +15,13 @@ Shape of a program, for each architecture that the kernel may report:
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final, TypeAlias
 
 NUMBER_END: Final = 1 << 32
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import ExitStack
 from typing import NoReturn, Protocol
 
 from oci import syscalls
@@ -14,6 +13,7 @@ from oci.engine.attach import CgroupEntry, prepare_entry
 from oci.engine.equipment import Equipment
 from oci.engine.filters import filter_program
 from oci.engine.namespaces import join_mask
+from oci.exits import ExitStack
 from oci.handshake.channel import ChildChannel
 from oci.init.context import Context
 from oci.init.run import run_child

@@ -12,19 +12,22 @@ default is left out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
 
 from oci.errors import SpecError
 from oci.values import default_of, field_names, frozen, missing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final, TypeAlias, TypeVar
+
+    Decode: TypeAlias = Callable[[Any, str], Any]
+    T = TypeVar("T")
 
 U16: TypeAlias = int
 U32: TypeAlias = int
 U64: TypeAlias = int
 I64: TypeAlias = int
-
-Decode: TypeAlias = Callable[[Any, str], Any]
-T = TypeVar("T")
 
 _RANGES: Final = {
     "U16": (0, 0xFFFF),
@@ -64,7 +67,7 @@ _tables: dict[type, tuple[_Field, ...]] = {}
 
 def decode(cls: type[T], document: object, path: str = "") -> T:
     """An instance of `cls` from a parsed JSON document; `path` is the prefix of the field names in errors."""
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise SpecError(path, f"expected an object, got {_kind(document)}")
     values = {}
     for item in _table(cls):
@@ -83,7 +86,7 @@ def encode(value: object) -> Any:
         return value
     if isinstance(value, tuple):
         return [encode(entry) for entry in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: encode(entry) for key, entry in value.items()}
     document = {}
     for item in _table(type(value)):
@@ -151,7 +154,7 @@ def _sequence(entry: Decode) -> Decode:
 
 def _mapping(entry: Decode) -> Decode:
     def read(value: Any, path: str) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise SpecError(path, f"expected an object, got {_kind(value)}")
         return {str(key): entry(item, f"{path}[{key!r}]") for key, item in value.items()}
 

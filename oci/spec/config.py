@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from oci.spec import codec
 from oci.spec.linux import IdMapping, Linux
 from oci.spec.process import Hooks, Process
 from oci.values import fresh, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 @frozen

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from oci.spec import codec
 from oci.spec.codec import I64, U16, U32, U64
 from oci.values import fresh, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @frozen

@@ -10,10 +10,11 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from oci.engine import Stdio
 from oci.errors import ContainerError
+from oci.exits import ExitStack
 from oci.protocol.messages import OciRuntime
 
 _DEFAULTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 from oci import syscalls
 from oci.engine import Stdio
 from oci.errors import ContainerError
+from oci.exits import ExitStack
 from oci.protocol.messages import ContainerCreate, ContainerHandles, Done, ExecStarted, OciRuntime, SandboxNamespaces
 from oci.shim.container import Container
 from oci.shim.handlers import bundle, program

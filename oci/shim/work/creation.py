@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 from oci.cgroups import CgroupDriver
 from oci.engine import CreateRequest, Launch, Phase
 from oci.errors import SpecError, Unsupported
+from oci.exits import ExitStack
 from oci.protocol.messages import ContainerCreate, ContainerHandles, SandboxNamespaces
 from oci.shim.engine import Engine
 from oci.shim.handlers import verbs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack
 
 from oci.engine import Stdio
+from oci.exits import ExitStack
 from oci.spec import Linux
 from oci.values import frozen
 

@@ -14,11 +14,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NoReturn
 
 from oci import syscalls
 from oci.engine.userns import write_mappings
+from oci.exits import ExitStack
 from oci.spec import IdMapping
 
 
