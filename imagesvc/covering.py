@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from pathlib import Path
 
+from imagesvc.errors import LayerError
 from imagesvc.joined import Joined
 from imagesvc.keeper import LayerKeeper
 from imagesvc.layer import cover, files
@@ -40,6 +42,14 @@ class CoverMaker:
             await self._writing.run(layer, lambda: self._write_cover(layer, wanted, root))
         return layer, root
 
+    async def remake(self, layers: list[LayerId], layer: LayerId, to: Path) -> LayerRecord:
+        """Once more the cover `layer` of an image of these `layers`, written to `to`. Raises LayerError, OSError."""
+        records = stack(layers, self._store.layers)
+        wanted, root = await run_to_end(lambda: self._look(records))
+        if not wanted or cover.cover_id(layers, wanted) != layer:
+            raise LayerError(layer, "the layers below it are damaged as well: they come first")
+        return await run_to_end(lambda: self._write(layer, wanted, root, to))
+
     def _look(self, records: list[LayerRecord]) -> tuple[dict[bytes, cover.Attributes], cover.Attributes]:
         stacked = [
             cover.StackedLayer(root=self._mounts.root(record.id, record.form), implied=record.implied)
@@ -50,19 +60,12 @@ class CoverMaker:
     async def _write_cover(
         self, layer: LayerId, wanted: dict[bytes, cover.Attributes], root: cover.Attributes
     ) -> LayerRecord:
-        form = self._form
-        staged, final = self._keeper.new_staged(), self._keeper.path(layer, form)
+        staged, final = self._keeper.new_staged(), self._keeper.path(layer, self._form)
 
         def write() -> LayerRecord:
-            writer = files.open_writer(staged, layer, form)
-            try:
-                for entry in cover.entries(wanted, root):
-                    writer.add(entry)
-                facts = writer.finish()
-            finally:
-                writer.close()
+            record = self._write(layer, wanted, root, staged)
             files.publish(staged, final)
-            return LayerRecord(id=layer, form=form, size=facts.size, inodes=facts.inodes)
+            return record
 
         try:
             record = await run_to_end(write)
@@ -71,3 +74,15 @@ class CoverMaker:
             raise
         self._store.add_layer(record)
         return record
+
+    def _write(
+        self, layer: LayerId, wanted: dict[bytes, cover.Attributes], root: cover.Attributes, to: Path
+    ) -> LayerRecord:
+        writer = files.open_writer(to, layer, self._form)
+        try:
+            for entry in cover.entries(wanted, root):
+                writer.add(entry)
+            facts = writer.finish()
+        finally:
+            writer.close()
+        return LayerRecord(id=layer, form=self._form, size=facts.size, inodes=facts.inodes, seal=facts.seal)

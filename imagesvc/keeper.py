@@ -84,6 +84,25 @@ class LayerKeeper:
         files.remove_all_but(self._layers, known | {file_name(EMPTY, form) for form in LayerForm})
         files.remove_all_but(self._staging, ())
 
+    def strays(self) -> Iterator[Path]:
+        """What lies among the layers and is nobody's: no record's, no pull's. Blocks for one listing."""
+        known = {file_name(layer, form) for layer in (*self._store.layers, *self._leases, EMPTY) for form in LayerForm}
+        for path in sorted(self._layers.iterdir()):
+            if path.name not in known:
+                yield path
+
+    def replace(self, layer: LayerRecord, new: Path) -> None:
+        """`new`, a finished layer of the same id and form, takes the place of the damaged one.
+
+        A crash in the middle leaves the old one or the new one of an EROFS file. Of a directory it may leave neither:
+        the next start drops the images that need it, and the next pull brings them back.
+        """
+        self._mounts.forget(layer.id)
+        path = self.path(layer.id, layer.form)
+        if layer.form is LayerForm.DIRECTORY:
+            _remove_all([self._doom(layer)])
+        files.publish(new, path)
+
     def _release_gone_owners(self) -> None:
         for owner in self._store.owners:
             if not os.path.lexists(owner):

@@ -21,12 +21,11 @@ from pathlib import Path
 from imagesvc.config import ConfigDocument, parse_config
 from imagesvc.covering import CoverMaker
 from imagesvc.digest import Digest
-from imagesvc.errors import WorkerDied
+from imagesvc.errors import CorruptContent, WorkerDied
 from imagesvc.joined import Joined
 from imagesvc.keeper import LayerKeeper
 from imagesvc.layer.files import LayerId, remove_both
 from imagesvc.layer.writer import LayerForm
-from imagesvc.mounts import LayerMounts
 from imagesvc.progress import LayerProgress, Phase, PullWatch
 from imagesvc.reference import Reference
 from imagesvc.registry.credentials import Credentials
@@ -60,13 +59,13 @@ class PullSettings:
 
 class Puller:
     def __init__(
-        self, settings: PullSettings, store: ImageStore, keeper: LayerKeeper, mounts: LayerMounts, pool: Pool
+        self, settings: PullSettings, store: ImageStore, keeper: LayerKeeper, covers: CoverMaker, pool: Pool
     ) -> None:
         self._settings = settings
         self._store = store
         self._keeper = keeper
         self._pool = pool
-        self._covers = CoverMaker(store, keeper, mounts, settings.form)
+        self._covers = covers
         self._layers: Joined[LayerId, LayerRecord] = Joined()
         self._listeners: dict[LayerId, list[Callable[[Progress], None]]] = {}
         self._failed_hosts: dict[str, float] = {}
@@ -156,8 +155,24 @@ class Puller:
     async def _fetch_one(self, layer: LayerId, source: LayerSource, access: Access) -> LayerRecord:
         if layer in self._store.layers:  # another pull has finished it while this one waited for its slot
             return self._store.layers[layer]
-        form = self._settings.form
-        staged, final = self._keeper.new_staged(), self._keeper.path(layer, form)
+        record = await self._write(layer, source, access, self._keeper.path(layer, self._settings.form))
+        self._store.add_layer(record)
+        return record
+
+    async def refetch(self, reference: Reference, layer: LayerId, to: Path) -> LayerRecord:
+        """Once more a layer that is here already, written to `to`. Raises PullError, RegistryConfigError, OSError."""
+        access = self._access(reference, None)
+        resolution = await self._run(ResolveJob(access=access), _ignore)
+        assert isinstance(resolution, Resolution)
+        for source in resolution.layers:
+            if source.diff_id == layer:
+                access = replace(access, authorizations=resolution.authorizations)
+                return await self._write(layer, source, access, to)
+        raise CorruptContent(str(reference), "", f"the image that the registry has there has no layer {layer}")
+
+    async def _write(self, layer: LayerId, source: LayerSource, access: Access, final: Path) -> LayerRecord:
+        """Nothing is left at `final` when it fails."""
+        form, staged = self._settings.form, self._keeper.new_staged()
         job = LayerJob(
             access=access,
             digest=source.digest,
@@ -175,16 +190,15 @@ class Puller:
             await asyncio.shield(asyncio.to_thread(remove_both, staged, final))
             raise
         assert isinstance(written, Written)
-        record = LayerRecord(
+        return LayerRecord(
             id=layer,
             form=form,
             size=written.size,
             inodes=written.inodes,
             implied=frozenset(written.implied),
             opaque_root=written.opaque_root,
+            seal=written.seal,
         )
-        self._store.add_layer(record)
-        return record
 
     def _tell(self, layer: LayerId, progress: Progress) -> None:
         for listener in tuple(self._listeners.get(layer, ())):

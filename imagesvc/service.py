@@ -17,10 +17,11 @@ from pathlib import Path
 
 from imagesvc import errors, mounts, threads
 from imagesvc.config import ImageConfig
+from imagesvc.covering import CoverMaker
 from imagesvc.image import Image, find_image, image_of
 from imagesvc.joined import Joined
 from imagesvc.keeper import LayerKeeper
-from imagesvc.layer.files import EMPTY
+from imagesvc.layer.files import EMPTY, LayerId
 from imagesvc.layer.writer import LayerForm
 from imagesvc.measure import measure
 from imagesvc.mounts import LayerMounts, Owners
@@ -32,6 +33,7 @@ from imagesvc.stack import stack
 from imagesvc.store.images import ImageStore
 from imagesvc.store.records import ImageId, ImageRecord, LayerRecord
 from imagesvc.store.schema import AREA, MIGRATIONS
+from imagesvc.upkeep import Upkeep
 from imagesvc.worker.pool import Pool
 
 __all__ = [
@@ -100,7 +102,9 @@ class ImageService:
             parallel_downloads=settings.max_parallel_downloads,
             form=form,
         )
-        self._puller = Puller(pull_settings, store, keeper, layer_mounts, self._pool)
+        covers = CoverMaker(store, keeper, layer_mounts, form)
+        self._puller = Puller(pull_settings, store, keeper, covers, self._pool)
+        self.upkeep = Upkeep(store, keeper, self._puller, covers)
         self._pulls: Joined[tuple[str, Credentials | None], ImageId] = Joined()
         self._listeners: dict[tuple[str, Credentials | None], MutableSequence[Listener]] = {}
         self._board = ProgressBoard()
@@ -157,6 +161,9 @@ class ImageService:
     def config_document(self, image_id: str) -> bytes:
         """The config as the registry has it; empty for an image that is not here."""
         return self._store.config_document(ImageId(image_id))
+
+    def layer_ids(self) -> tuple[LayerId, ...]:
+        return tuple(self._store.layers)
 
     def usage(self) -> FilesystemUsage:
         return FilesystemUsage(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from imagesvc.layer.errors import CorruptLayer
+from imagesvc.layer.seal import seal_directory
 from imagesvc.layer.tar import Entry, Kind, TarParser
 from imagesvc.layer.tree import LayerTree, Node
 from imagesvc.layer.writer import LayerFacts, facts
@@ -54,7 +55,7 @@ class DirectoryLayer:
         self._parser.close()
         self._finish_directories()
         syscalls.syncfs(self._root_fd)
-        return facts(self._tree, size=self._size, inodes=self._inodes)
+        return facts(self._tree, size=self._size, inodes=self._inodes, seal=seal_directory(self._root_fd))
 
     def close(self) -> None:
         self._close_file()

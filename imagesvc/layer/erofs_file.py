@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from imagesvc.layer import erofs
+from imagesvc.layer.seal import seal_file
 from imagesvc.layer.tar import Entry, TarParser
 from imagesvc.layer.tree import LayerTree, Node
 from imagesvc.layer.writer import LayerFacts, facts
@@ -45,7 +46,7 @@ class ErofsFile:
     def finish(self) -> LayerFacts:
         self._parser.close()
         image = _complete(self._fd, self._tree.root, self._end, self._uuid)
-        return facts(self._tree, size=image.size, inodes=1)
+        return facts(self._tree, size=image.size, inodes=1, seal=seal_file(self._fd, self._end))
 
     def close(self) -> None:
         if self._fd >= 0:

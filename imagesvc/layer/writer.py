@@ -17,6 +17,14 @@ class LayerForm(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """See imagesvc.layer.seal. `content_end` is where the tar ends in an EROFS file; 0 in a directory."""
+
+    content_end: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerFacts:
     """`size` in bytes and `inodes` as they weigh on the host's file system; `implied` are paths of directories that the
     layer has but does not describe ("" for its root); `opaque_root` hides all lower layers."""
@@ -25,6 +33,7 @@ class LayerFacts:
     inodes: int
     implied: tuple[bytes, ...]
     opaque_root: bool
+    seal: Seal
 
 
 class LayerWriter(Protocol):
@@ -41,7 +50,7 @@ class LayerWriter(Protocol):
         """Releases descriptors; what was written stays for the caller to rename or remove."""
 
 
-def facts(tree: LayerTree, *, size: int, inodes: int) -> LayerFacts:
+def facts(tree: LayerTree, *, size: int, inodes: int, seal: Seal) -> LayerFacts:
     implied: list[bytes] = []
     pending: list[tuple[Node, bytes]] = [(tree.root, b"")]
     while pending:
@@ -56,6 +65,7 @@ def facts(tree: LayerTree, *, size: int, inodes: int) -> LayerFacts:
         inodes=inodes,
         implied=tuple(sorted(implied)),
         opaque_root=tree.root.opaque,
+        seal=seal,
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from imagesvc.config import parse_config
 from imagesvc.digest import Digest
 from imagesvc.layer.files import LayerId
-from imagesvc.layer.writer import LayerForm
+from imagesvc.layer.writer import LayerForm, Seal
 from imagesvc.store.records import ImageId, ImageRecord, LayerRecord, Name
 
 
@@ -44,6 +44,10 @@ class ImageStore:
         needed.update(layer for layers in self._uses.values() for layer in layers)
         return [record for layer, record in self.layers.items() if layer not in needed]
 
+    def users(self, layer: LayerId) -> list[str]:
+        """The owners that need it, see `use`."""
+        return [owner for owner, layers in self._uses.items() if layer in layers]
+
     @property
     def owners(self) -> tuple[str, ...]:
         return tuple(self._uses)
@@ -52,7 +56,7 @@ class ImageStore:
 
     def add_layer(self, layer: LayerRecord) -> None:
         self._database.execute(
-            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 layer.id,
                 layer.form.value,
@@ -60,6 +64,8 @@ class ImageStore:
                 layer.inodes,
                 b"".join(path + b"\0" for path in sorted(layer.implied)),
                 layer.opaque_root,
+                layer.seal.content_end if layer.seal else None,
+                layer.seal.digest if layer.seal else None,
             ),
         )
         self._remember(layer)
@@ -149,7 +155,7 @@ class ImageStore:
 
     def _load(self) -> None:
         execute = self._database.execute
-        for row in execute("SELECT id, form, size, inodes, implied, opaque_root FROM layers"):
+        for row in execute("SELECT id, form, size, inodes, implied, opaque_root, content_end, seal FROM layers"):
             self._remember(
                 LayerRecord(
                     id=row[0],
@@ -158,6 +164,7 @@ class ImageStore:
                     inodes=row[3],
                     implied=frozenset(bytes(row[4]).split(b"\0")[:-1]),
                     opaque_root=bool(row[5]),
+                    seal=None if row[7] is None else Seal(content_end=row[6], digest=row[7]),
                 )
             )
         stacks: dict[str, list[LayerId]] = {}

@@ -8,7 +8,7 @@ from typing import NewType
 from imagesvc.config import ImageConfig
 from imagesvc.digest import Digest
 from imagesvc.layer.files import LayerId
-from imagesvc.layer.writer import LayerForm
+from imagesvc.layer.writer import LayerForm, Seal
 
 ImageId = NewType("ImageId", str)
 """Digest of the image's config document."""
@@ -22,6 +22,7 @@ class LayerRecord:
     inodes: int
     implied: frozenset[bytes] = frozenset()
     opaque_root: bool = False
+    seal: Seal | None = None  #: None for a layer that an older version wrote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

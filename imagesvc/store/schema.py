@@ -41,4 +41,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (owner, layer_id)
     ) STRICT;
     """,
+    """
+    ALTER TABLE layers ADD COLUMN content_end INTEGER;  -- of the tar in an EROFS file; NULL: nothing was sealed
+    ALTER TABLE layers ADD COLUMN seal TEXT;            -- see imagesvc.layer.seal
+    """,
 )

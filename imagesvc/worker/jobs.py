@@ -136,6 +136,7 @@ def _write(job: LayerJob, client: Client, tell: Callable[[Progress], None]) -> W
         inodes=facts.inodes,
         implied=facts.implied,
         opaque_root=facts.opaque_root,
+        seal=facts.seal,
         failed=tuple(client.session.failed),
     )
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from imagesvc import errors
+from imagesvc.layer.writer import Seal
 from imagesvc.registry.credentials import Credentials
 
 #: A config document of 4 MiB in base64, and room for the rest.
@@ -93,6 +94,7 @@ class Written:
     inodes: int
     implied: tuple[bytes, ...]
     opaque_root: bool
+    seal: Seal
     failed: tuple[str, ...] = ()
 
 
@@ -147,6 +149,7 @@ def decode(line: bytes) -> Job | Report:
         content["layers"] = [LayerSource(**layer) for layer in content["layers"]]
     elif kind is Written:
         content["implied"] = [os.fsencode(path) for path in content["implied"]]
+        content["seal"] = Seal(**content["seal"])
     message: Job | Report = kind(**_tuples(content))
     return message
 

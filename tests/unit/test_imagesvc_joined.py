@@ -10,6 +10,7 @@ import pytest
 
 from imagesvc import errors
 from imagesvc.joined import Joined
+from imagesvc.layer.writer import Seal
 from imagesvc.progress import LayerProgress, Phase, ProgressBoard, PullProgress
 from imagesvc.registry.credentials import Credentials
 from imagesvc.worker.messages import (
@@ -157,7 +158,7 @@ MESSAGES: list[Job | Report] = [
         authorizations={"a": "b"},
         failed=("h",),
     ),
-    Written(size=1, inodes=2, implied=(b"", b"a\xff"), opaque_root=True),
+    Written(size=1, inodes=2, implied=(b"", b"a\xff"), opaque_root=True, seal=Seal(content_end=4096, digest="ab")),
     Failed(kind="ImageNotFound", reference="r", host="h", cause="c"),
 ]
 

@@ -19,7 +19,7 @@ from imagesvc.layer.errors import CorruptLayer
 from imagesvc.layer.inflate import Inflater
 from imagesvc.layer.pipeline import write_layer
 from imagesvc.layer.tar import Entry
-from imagesvc.layer.writer import LayerFacts
+from imagesvc.layer.writer import LayerFacts, Seal
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -121,7 +121,9 @@ class Collected:
 
     def finish(self) -> LayerFacts:
         self.finished = True
-        return LayerFacts(size=len(self.data), inodes=1, implied=(), opaque_root=False)
+        return LayerFacts(
+            size=len(self.data), inodes=1, implied=(), opaque_root=False, seal=Seal(content_end=0, digest="")
+        )
 
     def close(self) -> None: ...
 

@@ -27,6 +27,11 @@ def erofs_node() -> Iterator[Node]:
     yield from _node("erofs")
 
 
+@pytest.fixture
+def directory_node() -> Iterator[Node]:
+    yield from _node("directory")
+
+
 def _node(form: str) -> Iterator[Node]:
     # Not below /tmp: that is a tmpfs on some machines, which has no EROFS files and no upper layers.
     path = Path(tempfile.mkdtemp(prefix="coracle-images-", dir="/var/tmp"))
