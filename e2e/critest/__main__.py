@@ -3,115 +3,109 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
-import grpc
 
 from e2e import leaks
-from e2e.client import Client
 from e2e.containerd import Peer, PeerSettings
 from e2e.critest import report
 from e2e.critest.images import MIRRORED_HOSTS, push_images
+from e2e.critest.suite import Suite, Variant
 from e2e.daemon import Daemon, DaemonSettings
 from e2e.images.catalog import push_test_images
 from e2e.processes import leave_on_termination
-from e2e.registry import running_registry
+from e2e.registry import RunningRegistry, running_registry
 from e2e.runtime import Runtime
+
+_ALL = tuple(Variant(websocket=websocket, processes=processes) for processes in (1, 8) for websocket in (False, True))
 
 
 @click.command()
 @click.option("--critest", "program", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
+@click.option(
+    "--ginkgo",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="ginkgo's program; critest needs it for more than one process.",
+)
 @click.option("--runtime", type=click.Choice(["coracle", "containerd"]), default="coracle", show_default=True)
 @click.option("--focus", default="", help="Only specs that match this regular expression.")
 @click.option("--skip", default="", help="No specs that match this one.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and the JSON report in this directory.")
+@click.option("--websocket", is_flag=True, help="Exec, attach and port-forward over WebSocket instead of SPDY.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, help="Run specs side by side.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=0),
+    default=0,
+    help="This many rounds of all four: SPDY and WebSocket, sequential and 8 processes.",
+)
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and the JSON reports in this directory.")
 @click.argument("arguments", nargs=-1)
-def main(program: Path, runtime: str, focus: str, skip: str, keep: Path | None, arguments: Sequence[str]) -> None:
+def main(
+    program: Path,
+    ginkgo: Path | None,
+    runtime: str,
+    focus: str,
+    skip: str,
+    websocket: bool,
+    processes: int,
+    rounds: int,
+    keep: Path | None,
+    arguments: Sequence[str],
+) -> None:
     """Runs critest against a runtime that this starts; ARGUMENTS are passed to critest. Needs root."""
     if os.geteuid() != 0:
         sys.exit("critest needs root")
+    if (rounds or processes > 1) and not ginkgo:
+        sys.exit("more than one process needs --ginkgo: build it where critest was, e2e/critest/README.md tells how")
     leave_on_termination()
     before = leaks.snapshot()
+    variants = _ALL * rounds or (Variant(websocket=websocket, processes=processes),)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coracle-critest-")))
-        results = keep or directory
-        results.mkdir(parents=True, exist_ok=True)
         registry = stack.enter_context(running_registry(directory / "registry"))
         click.echo(f"{push_images(registry.client)} images in the registry at {registry.address}")
-        mirrors = dict.fromkeys(MIRRORED_HOSTS, registry.address)
-        if runtime == "coracle":
-            daemon = Daemon(DaemonSettings(name=f"ct{os.getpid()}", directory=directory / "coracle", mirrors=mirrors))
-            subject: Runtime = daemon
-            arguments = (f"-nri-socket={daemon.runroot}/nri.sock", *arguments)
-        else:
-            subject = Peer(
-                PeerSettings(
-                    directory=directory / "containerd",
-                    registry=registry.address,
-                    sandbox_image=push_test_images(registry.client).pause,
-                    bridge=f"co-ctp{os.getpid()}",
-                    subnet="10.126.7.0/24",
-                    mirrors=mirrors,
-                )
-            )
-        specs = _run(subject, program, results, focus, skip, arguments)
-    for line in report.summary(specs):
+        suite = Suite(program=program, ginkgo=ginkgo, focus=focus, skip=skip, flags=tuple(arguments))
+        failed = False
+        totals = []
+        for number, variant in enumerate(variants, 1):
+            name = f"{number:02}"
+            click.echo(f"run {name}: {variant}")
+            subject, flags = _subject(runtime, directory / name, registry)
+            specs = suite.run(subject, (*flags, *variant.flags()), (keep or directory) / name)
+            lines = report.summary(specs)
+            totals.append(f"{name}  {variant}: {lines[-1]}")
+            failed = failed or any(spec.state not in ("passed", "skipped", "pending") for spec in specs)
+            for line in lines:
+                click.echo(line)
+    for line in (*(totals if rounds else ()), *_left(before)):
         click.echo(line)
-    for line in leaks.leaked(before):
-        click.echo(f"left behind: {line}")
-    sys.exit(any(spec.state not in ("passed", "skipped", "pending") for spec in specs))
+    sys.exit(failed)
 
 
-def _run(
-    subject: Runtime, program: Path, results: Path, focus: str, skip: str, arguments: Sequence[str]
-) -> list[report.Spec]:
-    # The suite's HTTP client takes a proxy even for pod addresses.
-    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    configuration = results / "crictl.yaml"
-    configuration.write_text(f"runtime-endpoint: {subject.endpoint}\n")
-    output = results / "report.json"
-    command = [
-        str(program),
-        f"-runtime-endpoint={subject.endpoint}",
-        f"-image-endpoint={subject.endpoint}",
-        f"-config={configuration}",
-        f"-ginkgo.json-report={output}",
-        *([f"-ginkgo.focus={focus}"] if focus else []),
-        *([f"-ginkgo.skip={skip}"] if skip else []),
-        *arguments,
-    ]
-    subject.start()
-    try:
-        click.echo(f"critest against {subject.name} {subject.version()}")
-        began = time.monotonic()
-        with (results / "critest.log").open("wb") as log:
-            subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
-        click.echo(f"the suite took {time.monotonic() - began:.0f} s")
-        return report.read(output)
-    finally:
-        _clear(subject)
-        subject.stop()
-        shutil.copy(subject.log, results)
-        subject.clean()
+def _left(before: leaks.Snapshot) -> Iterator[str]:
+    return (f"left behind: {line}" for line in leaks.leaked(before))
 
 
-def _clear(subject: Runtime) -> None:
-    """Removes what the suite left; a pod that cannot be removed is reported and must not keep the rest from ending."""
-    with Client(subject.endpoint) as client:
-        for pod in client.pods():
-            try:
-                client.stop_pod(pod.id)
-                client.remove_pod(pod.id)
-            except grpc.RpcError as error:
-                click.echo(f"pod {pod.metadata.name} cannot be removed: {error}")
+def _subject(runtime: str, directory: Path, registry: RunningRegistry) -> tuple[Runtime, tuple[str, ...]]:
+    """The runtime, and the flags of critest that belong to it."""
+    mirrors = dict.fromkeys(MIRRORED_HOSTS, registry.address)
+    if runtime == "coracle":
+        daemon = Daemon(DaemonSettings(name=f"ct{os.getpid()}", directory=directory / "coracle", mirrors=mirrors))
+        return daemon, (f"-nri-socket={daemon.runroot}/nri.sock",)
+    settings = PeerSettings(
+        directory=directory / "containerd",
+        registry=registry.address,
+        sandbox_image=push_test_images(registry.client).pause,
+        bridge=f"co-ctp{os.getpid()}",
+        subnet="10.126.7.0/24",
+        mirrors=mirrors,
+    )
+    return Peer(settings), ()
 
 
 if __name__ == "__main__":
