@@ -1,0 +1,179 @@
+"""The program criu: where it is, and one request to it (`criu swrk`: a child of ours that serves one socket and ends).
+
+What CRIU restores with `sibling` becomes a child of the process that made the request. The work it asks us to do
+meanwhile comes as notifications, each of which it waits for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NoReturn
+
+from oci import syscalls as sc
+from oci.checkpoint import rpc
+from oci.checkpoint.errors import CriuFailed
+from oci.checkpoint.rpc import Answer, Options, Request
+from oci.errors import Unsupported
+from oci.values import record
+
+FEATURE: Final = "checkpoint/restore"
+OLDEST: Final = (3, 16, 0)
+_PLACES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LIMIT: Final = 1 << 16
+_LOG_END: Final = 1 << 16
+
+
+@record
+class Notification:
+    """`criu` is the pid of CRIU, `pid` that of the restored init where it is told, `fd` came along."""
+
+    script: str
+    pid: int
+    criu: int
+    fd: int | None = None
+
+    def take(self) -> int | None:
+        fd, self.fd = self.fd, None
+        return fd
+
+
+#: Raising makes CRIU give up, where it still can.
+Notified = Callable[[Notification], None]
+
+
+def find(path: str = "criu") -> str | None:
+    """Where the program is: a path, or a name to be looked for in PATH and where root's programs are."""
+    if "/" in path:
+        return path if os.access(path, os.X_OK) else None
+    for directory in (*os.environ.get("PATH", "").split(":"), *_PLACES.split(":")):
+        candidate = f"{directory}/{path}"
+        if directory.startswith("/") and os.access(candidate, os.X_OK):
+            return candidate
+    return None
+
+
+def need(path: str = "criu") -> str:
+    found = find(path)
+    if found is None:
+        raise Unsupported(FEATURE, f"the program {path} is not installed")
+    return found
+
+
+def config_file(annotations: Mapping[str, str]) -> str | None:
+    """The file whose options are stronger than ours, found where the other runtimes look for it."""
+    if named := annotations.get("org.criu.config"):
+        return named
+    places = ("/etc/criu/coracle.conf", "/etc/criu/crun.conf", "/etc/criu/runc.conf")
+    return next((path for path in places if os.path.exists(path)), None)
+
+
+def ask(
+    program: str,
+    kind: Request,
+    options: Options | None,
+    *,
+    inherited: Iterable[int] = (),
+    prepare: Callable[[], None] | None = None,
+    notified: Notified | None = None,
+    log: str | None = None,
+) -> Answer:
+    """One request. `prepare` runs in the child before it becomes CRIU. Raises CriuFailed, or what `notified` did."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            pid = os.fork()
+            if pid == 0:
+                _become(program, theirs, tuple(inherited), prepare)
+        stage = kind.name.lower().replace("_", " ")
+        problem: BaseException | None = None
+        answer = None
+        try:
+            ours.send(rpc.request(kind, options))
+            answer, problem = _converse(ours, pid, notified)
+        except ConnectionError:
+            pass  # it has died; its exit and its log say why
+        finally:
+            _, status = os.waitpid(pid, 0)
+    if problem is not None:
+        raise problem
+    if answer is None:
+        code = os.waitstatus_to_exitcode(status)
+        raise CriuFailed(stage, 0, _reason(log) or f"it ended with {code} and without an answer")
+    if not answer.success:
+        problem_told = _causes(answer.problem.splitlines())
+        raise CriuFailed(stage, answer.errno, _reason(log) or problem_told or os.strerror(answer.errno))
+    return answer
+
+
+def version(program: str) -> tuple[int, int, int]:
+    """Raises Unsupported when it is too old for what we ask of it."""
+    found = ask(program, Request.VERSION, None).version
+    if found < OLDEST:
+        raise Unsupported(FEATURE, f"criu is {'.'.join(map(str, found))}, needed is {'.'.join(map(str, OLDEST))}")
+    return found
+
+
+def _converse(ours: socket.socket, pid: int, notified: Notified | None) -> tuple[Answer | None, BaseException | None]:
+    """The last answer, and what went wrong in our part of the work."""
+    problem: BaseException | None = None
+    while True:
+        data, fds, _, _ = socket.recv_fds(ours, _LIMIT, 1)
+        if not data:
+            return None, problem
+        answer = rpc.answer(data)
+        if answer.kind != Request.NOTIFY.value:
+            return answer, problem
+        told = Notification(script=answer.script, pid=answer.pid, criu=pid, fd=fds[0] if fds else None)
+        try:
+            if notified is not None:
+                notified(told)
+        except BaseException as error:
+            problem = problem or error
+        if told.fd is not None:
+            os.close(told.fd)
+        ours.send(rpc.notified(success=problem is None))
+
+
+def _become(
+    program: str, theirs: socket.socket, inherited: tuple[int, ...], prepare: Callable[[], None] | None
+) -> NoReturn:
+    """The child's part: everything but the channel and what CRIU is to find is closed."""
+    try:
+        if prepare is not None:
+            prepare()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):
+            os.dup2(null, fd)
+        kept = {fd for fd in inherited if fd > 2}
+        channel = theirs.fileno()
+        kept.add(channel)
+        sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
+        for fd in kept:
+            os.set_inheritable(fd, True)
+        environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{_PLACES}".strip(":")}
+        os.execve(program, [program, "swrk", str(channel)], environment)
+    except BaseException as error:
+        os.write(2, f"coracle: cannot become {program}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(127)
+
+
+def _reason(log: str | None) -> str:
+    """The first error of the log, which is the cause of those that follow."""
+    if log is None:
+        return ""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_END))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return _causes(lines)
+
+
+def _causes(lines: Sequence[str]) -> str:
+    """The first error; not the one that every CRIU without CAP_SYS_RESOURCE meets and goes on after."""
+    errors = [line for line in lines if "Error (" in line and "RLIMIT_NOFILE" not in line]
+    return (errors[0].partition("): ")[2] or errors[0]).strip() if errors else ""

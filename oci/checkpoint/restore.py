@@ -1,0 +1,222 @@
+"""A container's processes out of a directory of images, into a new container's namespaces, cgroup and mounts.
+
+parent                                  child
+fork ─────────────────────────────────► enters cgroup and shared namespaces, arranges mounts, becomes CRIU
+hooks            ◄── setup-namespaces ── has cloned the container's init
+terminal         ◄── orphan-pts-master ─
+looks at it all  ◄── pre-resume ──────── processes are whole, and stopped
+reaps CRIU       ◄── answer with pid ─── they run; init is the parent's child
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from oci import syscalls as sc
+from oci.checkpoint import criu, external, mount_table, staging, verify
+from oci.checkpoint.criu import Notification
+from oci.checkpoint.dump import ENTERED
+from oci.checkpoint.rpc import CGROUP_MODES, Options, Request
+from oci.engine import Stdio
+from oci.errors import SpecError
+from oci.plan.mounts import destination
+from oci.spec import Spec
+from oci.values import fresh, frozen, record, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oci.cgroups import Cgroup
+
+RESTORE_LOG = "restore.log"
+
+
+@frozen
+class RestoreRequest:
+    """`place` is an empty directory to mount over. `spaces` are the shared namespaces to enter: type -> descriptor; a
+    pid namespace among them is joined. `rootfs` and `mounts` are detached mounts, used up. `on_namespaces` gets the pid
+    of the new init before anything is restored in it."""
+
+    container_id: str
+    spec: Spec
+    bundle: str
+    images: str
+    work: str
+    place: str
+    program: str = "criu"
+    rootfs: int | None = None
+    mounts: Mapping[int, int] = fresh(default_factory=dict)
+    stdio: Stdio | None = None
+    cgroup: Cgroup | None = None
+    spaces: Mapping[str, int] = fresh(default_factory=dict)
+    options: Options = fresh(default_factory=Options)
+    on_namespaces: Callable[[int], None] | None = None
+
+
+@record
+class Restored:
+    """The init is the caller's child; `console_fd` is the master of its terminal."""
+
+    pid: int = 0
+    pidfd: int = -1
+    console_fd: int | None = None
+
+
+def restore(request: RestoreRequest) -> Restored:
+    """Raises Unsupported without CRIU, CriuFailed, Distrusted, and what `on_namespaces` raised; nothing runs then."""
+    if request.spec.process is None or request.spec.root is None:
+        raise SpecError("process" if request.spec.process is None else "root", "is required")
+    program = criu.need(request.program)
+    os.makedirs(request.work, mode=0o700, exist_ok=True)
+    restored = Restored()
+    with ExitStack() as opened:
+        images, work = _directory(request.images, opened), _directory(request.work, opened)
+        options = _options(request, images, work)
+        fds = [images, work, *(fd for _, fd in options.inherited)]
+        if options.status_fd is not None:
+            fds.append(options.status_fd)
+        try:
+            answer = criu.ask(
+                program,
+                Request.RESTORE,
+                options,
+                inherited=fds,
+                prepare=lambda: _prepare(request),
+                notified=lambda told: _notified(request, restored, told),
+                log=os.path.join(request.work, RESTORE_LOG),
+            )
+        except BaseException:
+            if restored.console_fd is not None:
+                os.close(restored.console_fd)
+            _end(request, restored.pid)
+            raise
+    restored.pid = answer.pid
+    restored.pidfd = os.pidfd_open(answer.pid)
+    return restored
+
+
+def _options(request: RestoreRequest, images: int, work: int) -> Options:
+    own = request.options
+    supplied = {index: staging.supplied_place(request.place, index) for index in request.mounts}
+    inherited = list(own.inherited)
+    stdio = request.stdio or Stdio(stdin=0, stdout=1, stderr=2)
+    terminal = request.spec.process is not None and request.spec.process.terminal
+    if not terminal:
+        streams = (stdio.stdin, stdio.stdout, stdio.stderr)
+        inherited += external.inherited(external.read_streams(images), [_above(fd) for fd in streams])
+    if "pid" in request.spaces:
+        inherited.append((external.PID_NAMESPACE, request.spaces["pid"]))
+    process = request.spec.process
+    label = process.apparmor_profile if process is not None else None
+    return replace(
+        own,
+        images_fd=images,
+        work_fd=work,
+        root=staging.root_place(request.place),
+        sibling=True,
+        notify=True,
+        orphan_pts_master=True,
+        external=own.external + external.sources_of(request.spec, request.bundle, supplied),
+        inherited=tuple(inherited),
+        cgroup_mode=CGROUP_MODES["ignore"] if own.cgroup_mode is None else own.cgroup_mode,
+        lsm_profile=own.lsm_profile or (f"apparmor:{label}" if label else None),
+        config_file=criu.config_file(request.spec.annotations),
+        log_file=RESTORE_LOG,
+    )
+
+
+def _above(fd: int) -> int:
+    """CRIU's own 0, 1 and 2 are not ours: a duplicate above them is."""
+    return os.dup(fd) if fd < 3 else fd
+
+
+def _prepare(request: RestoreRequest) -> None:
+    if request.cgroup is not None:
+        request.cgroup.attach(os.getpid())
+    spec = request.spec
+    if any(space.type == "cgroup" and not space.path for space in spec.linux.namespaces):
+        sc.unshare(sc.CLONE_NEWCGROUP)  # CRIU leaves cgroups alone, so what it restores stays in this one
+    for kind in ENTERED & request.spaces.keys():
+        sc.setns(request.spaces[kind])
+    staging.build(request.place, spec, request.bundle, request.rootfs, request.mounts)
+
+
+def _notified(request: RestoreRequest, restored: Restored, told: Notification) -> None:
+    if told.pid:
+        restored.pid = told.pid
+    if told.script == "orphan-pts-master":
+        if restored.console_fd is not None:
+            os.close(restored.console_fd)
+        restored.console_fd = told.take()
+    elif told.script == "setup-namespaces" and request.on_namespaces is not None:
+        request.on_namespaces(told.pid)
+    elif told.script == "pre-resume":
+        try:
+            _verify(request, restored.pid, told.criu)
+        except BaseException:
+            # CRIU only notes that we refuse, and would let them run.
+            for pid in {restored.pid, *_members(request, told.criu)}:
+                _kill(pid)
+            raise
+
+
+def _verify(request: RestoreRequest, pid: int, criu_pid: int) -> None:
+    """All of the container's processes, or its init where it has no cgroup to list them."""
+    spec = request.spec
+    host = verify.read_process(os.getpid()).namespaces
+    pids = sorted({pid, *_members(request, criu_pid)})
+    verify.check_processes(spec, [verify.read_process(each) for each in pids], host)
+    entries = mount_table.read(pid)
+    table = {entry.id: entry for entry in entries}
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY)
+    with sc.closing(root):
+        names = {destination(mount): mount for mount in spec.mounts}
+        places = {mount_table.mount_point(root, name, table) or name: mount for name, mount in names.items()}
+        covered = (*spec.linux.masked_paths, *spec.linux.readonly_paths)
+        existing = [path for path in covered if _exists(root, path)]
+        hidden = [mount_table.mount_point(root, path, table) or path for path in existing]
+    verify.check_mounts(spec, entries, places, hidden)
+
+
+def _members(request: RestoreRequest, criu_pid: int) -> set[int]:
+    """CRIU and its children are in the container's cgroup while they restore; the restored are none of them."""
+    if request.cgroup is None:
+        return set()
+    with open(f"/proc/{criu_pid}/task/{criu_pid}/children", encoding="ascii") as file:
+        kin = {criu_pid, *map(int, file.read().split())}
+    return set(request.cgroup.pids()) - kin
+
+
+def _exists(root: int, path: str) -> bool:
+    try:
+        os.close(sc.openat2(root, path.lstrip("/"), os.O_PATH, resolve=sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS))
+    except OSError:
+        return False
+    return True
+
+
+def _end(request: RestoreRequest, pid: int) -> None:
+    """CRIU kills what it could not finish; this is for what came after. It is over by now."""
+    if request.cgroup is not None:
+        request.cgroup.kill(signal.SIGKILL)
+    if pid:
+        _kill(pid)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+
+
+def _directory(path: str, opened: ExitStack) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    opened.callback(os.close, fd)
+    return fd
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
