@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from typing import Final
 
 from oci import syscalls
 from oci.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _PROG_LOAD: Final = 5
 _PROG_ATTACH: Final = 8

@@ -8,12 +8,15 @@ walking the rules backwards. Only container cgroups get rules; a pod's cgroup ha
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from typing import Final
 
 from oci.errors import SpecError
 from oci.spec import DeviceRule
 from oci.values import frozen, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final
 
 # linux/bpf.h, BPF_DEVCG_ACC_*
 _MKNOD: Final = 1

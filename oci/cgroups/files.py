@@ -10,11 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
 
 from oci.cgroups.limits import Setting
 from oci.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Final
 
 _ONE_READ: Final = 32 * 1024
 _REMOVE_DELAYS: Final = tuple(0.0005 * 2**step for step in range(10))  # half a second together

@@ -6,17 +6,17 @@ hierarchy, so mountinfo is the only source asked (proc_pid_mountinfo(5), cgroups
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from oci.errors import CgroupError
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # Options of a v1 mount that are neither a controller nor the hierarchy's name.
 _NOT_CONTROLLERS: Final = frozenset(
     ("rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods", "seclabel", "relatime")
 )
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 @frozen
@@ -45,7 +45,7 @@ def parse_mountinfo(text: str, below: str = "/sys/fs/cgroup") -> Layout:
         fields, kind = before.split(" "), after.split(" ")
         if not separator or len(fields) < 5 or len(kind) < 3:
             continue
-        mount_point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+        mount_point = _plain(fields[4])
         if mount_point != below and not mount_point.startswith(below.rstrip("/") + "/"):
             continue
         if kind[0] == "cgroup2":
@@ -54,6 +54,12 @@ def parse_mountinfo(text: str, below: str = "/sys/fs/cgroup") -> Layout:
             hierarchy = _hierarchy(mount_point, kind[2])
             v1.setdefault((hierarchy.controllers, hierarchy.name), hierarchy)
     return Layout(v1=tuple(v1.values()), v2=v2)
+
+
+def _plain(text: str) -> str:
+    """Without the octal escapes for space, tab, newline and backslash (proc_pid_mountinfo(5))."""
+    first, *rest = text.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
 
 def _hierarchy(mount_point: str, options: str) -> Hierarchy:

@@ -6,10 +6,13 @@ Also owns `Setting`, the value that the planners of both versions produce and th
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from oci.errors import SpecError
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 UNLIMITED: Final = -1
 

@@ -9,12 +9,14 @@ Device rules are in `oci.cgroups.devices`. The order traps, each with a test:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from oci.cgroups.limits import UNLIMITED, Setting, check_swap, is_set, setting
 from oci.errors import SpecError
 from oci.spec import BlockIOResources, CpuResources, MemoryResources, Resources
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @frozen

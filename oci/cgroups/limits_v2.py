@@ -5,10 +5,6 @@ Device rules are in `oci.cgroups.devices`. What v2 has no counterpart for is ref
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Final
-
 from oci.cgroups.limits import (
     UNLIMITED,
     Setting,
@@ -25,7 +21,9 @@ from oci.errors import SpecError
 from oci.spec import BlockIOResources, CpuResources, MemoryResources, Resources
 from oci.values import frozen
 
-_UNIFIED_KEY: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_]+)+", re.ASCII)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @frozen
@@ -129,9 +127,18 @@ def _block_io(block: BlockIOResources) -> Iterator[Setting]:
             yield setting("io", "io.max", f"{entry.major}:{entry.minor} {key}={entry.rate or 'max'}")
 
 
+def _is_control_file(key: str) -> bool:
+    """ "memory.max", "io.bfq.weight": nothing that could leave the directory."""
+    controller, *names = key.split(".")
+    lower = controller.replace("_", "a")
+    if not (names and lower.isascii() and lower.isalnum() and lower == lower.lower()):
+        return False
+    return all(name.replace("_", "a").isascii() and name.replace("_", "a").isalnum() for name in names)
+
+
 def _unified(key: str, value: str) -> Iterator[Setting]:
     """Keys that nobody here knows are written all the same (config-linux.md, "Unified"); values may hold lines."""
-    if not _UNIFIED_KEY.fullmatch(key):
+    if not _is_control_file(key):
         raise SpecError(f"linux.resources.unified[{key!r}]", "is not the name of a control file")
     controller = key.partition(".")[0]
     for line in value.splitlines() or [value]:

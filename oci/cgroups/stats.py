@@ -5,9 +5,11 @@ A part whose controller is not there is None. Times in nanoseconds, sizes in byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from oci.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @frozen

@@ -5,8 +5,6 @@ ten opens, and of the long files only the lines that are wanted.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Final
 
 from oci.cgroups.files import ControlFiles
 from oci.cgroups.stats import (
@@ -21,6 +19,11 @@ from oci.cgroups.stats import (
     parse_limit,
     pick,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 # v1 shows "no limit" as the largest multiple of the page size below 2^63.
 _V1_UNLIMITED: Final = 1 << 62

@@ -13,12 +13,16 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from oci.cgroups.files import ControlFiles
 from oci.cgroups.stats import Pressure, parse_limit, parse_pressure
 from oci.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Final
 
 #: v1 shows "no limit" as the largest multiple of the page size below 2^63.
 _V1_UNLIMITED: Final = 1 << 62

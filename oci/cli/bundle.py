@@ -141,7 +141,7 @@ def write_pid(parsed: Parsed, pid: int) -> None:
     """In one piece: a reader never sees half a number."""
     if path := parsed.text("pid-file"):
         temporary = f"{path}.new"
-        with open(temporary, "w", encoding="ascii") as file:
+        with open(temporary, "w", encoding="utf-8") as file:
             file.write(str(pid))
         os.rename(temporary, path)
 

@@ -55,7 +55,7 @@ def _thaw(pid: int) -> None:
         paths = [line.rstrip("\n").split(":", 2)[2] for line in file if line.split(":", 2)[1] == "freezer"]
     for path in paths:
         if path != "/" and os.path.exists(f"/sys/fs/cgroup/freezer{path}/freezer.state"):
-            with open(f"/sys/fs/cgroup/freezer{path}/freezer.state", "w", encoding="ascii") as file:
+            with open(f"/sys/fs/cgroup/freezer{path}/freezer.state", "w", encoding="utf-8") as file:
                 file.write("THAWED")
 
 

@@ -50,7 +50,7 @@ def _frozen(state: ContainerState) -> bool:
         (f"/sys/fs/cgroup{state.cgroup_path}/cgroup.freeze", "1"),
     ):
         try:
-            with open(path, encoding="ascii") as file:
+            with open(path, encoding="utf-8") as file:
                 return file.read().startswith(word)
         except OSError:
             continue

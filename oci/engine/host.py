@@ -104,7 +104,7 @@ def _own_ids(name: str, effective: int) -> tuple[IdMapping, ...]:
     """All ids of our user namespace mapped to themselves; without privileges only our own, as root."""
     if os.geteuid():
         return (IdMapping(container_id=0, host_id=effective, size=1),)
-    with open(f"/proc/self/{name}", encoding="ascii") as file:
+    with open(f"/proc/self/{name}", encoding="utf-8") as file:
         extents = [line.split() for line in file]
     return tuple(IdMapping(container_id=int(first), host_id=int(first), size=int(size)) for first, _, size in extents)
 
