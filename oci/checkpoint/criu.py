@@ -69,6 +69,16 @@ def config_file(annotations: Mapping[str, str]) -> str | None:
     return next((path for path in places if os.path.exists(path)), None)
 
 
+def fresh_log(directory: str, name: str) -> str:
+    """Where the log will be, without one of earlier; a configuration file may have it elsewhere."""
+    path = os.path.join(directory, name)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    return path
+
+
 def ask(
     program: str,
     kind: Request,

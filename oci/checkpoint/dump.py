@@ -54,7 +54,7 @@ def dump(request: DumpRequest) -> None:
             for space in spaces:
                 sc.setns(space)
 
-        log = os.path.join(request.work, DUMP_LOG)
+        log = criu.fresh_log(request.work, DUMP_LOG)
         fds = (images, work) if options.status_fd is None else (images, work, options.status_fd)
         criu.ask(program, verb, options, inherited=fds, prepare=prepare, log=log)
 

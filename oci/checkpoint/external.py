@@ -15,12 +15,14 @@ from typing import Final
 from oci import syscalls as sc
 from oci.checkpoint import mount_table
 from oci.checkpoint.mount_table import MountEntry
+from oci.plan.host import CgroupHierarchy
 from oci.plan.mount_options import parse_options
 from oci.plan.mounts import destination
 from oci.spec import Mount, Spec
 
 PID_NAMESPACE: Final = "extRootPidNS"
 STREAMS: Final = "descriptors.json"
+CGROUPS: Final = ("cgroup", "cgroup2")
 _LIMIT: Final = 1 << 16
 
 
@@ -43,11 +45,23 @@ def mounts_of(spec: Spec, pid: int, supplied: frozenset[int] = frozenset()) -> t
                 if place is not None:
                     found[place] = name
                     found |= _below(place, name, entries)
+            elif mount.type in CGROUPS and not _has_own_cgroups(spec):
+                place = destination(mount)
+                found |= {
+                    entry.mount_point: entry.mount_point
+                    for entry in entries
+                    if entry.fstype in CGROUPS and f"{entry.mount_point}/".startswith(f"{place}/")
+                }
         for path in spec.linux.masked_paths:
             place = mount_table.mount_point(root, path, table)
             if place is not None and _is_null(root, path):
                 found[place] = path
     return tuple(f"mnt[{place}]:{name}" for place, name in found.items())
+
+
+def _has_own_cgroups(spec: Spec) -> bool:
+    """Else what it sees of cgroups are the host's mounts of them."""
+    return any(space.type == "cgroup" and not space.path for space in spec.linux.namespaces)
 
 
 def _below(place: str, name: str, entries: Sequence[MountEntry]) -> dict[str, str]:
@@ -64,8 +78,11 @@ def _is_null(root: int, path: str) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
-def sources_of(spec: Spec, bundle: str, places: Mapping[int, str]) -> tuple[str, ...]:
-    """For a restore: `places` has where supplied descriptors are mounted for CRIU to find them."""
+def sources_of(
+    spec: Spec, bundle: str, places: Mapping[int, str], cgroups: Sequence[CgroupHierarchy] = ()
+) -> tuple[str, ...]:
+    """For a restore: `places` has where supplied descriptors are mounted for CRIU to find them, `cgroups` the
+    container's own cgroup in each hierarchy."""
     sources: dict[str, str] = dict.fromkeys(spec.linux.masked_paths, os.devnull)
     mounted = [entry.mount_point for entry in mount_table.read("self")]
     for index, mount in enumerate(spec.mounts):
@@ -77,6 +94,11 @@ def sources_of(spec: Spec, bundle: str, places: Mapping[int, str]) -> tuple[str,
             sources[name] = source
             if parse_options(mount.options).recursive:
                 sources |= {name + place[len(source) :]: place for place in mounted if place.startswith(f"{source}/")}
+        elif mount.type in CGROUPS and not _has_own_cgroups(spec):
+            if any(hierarchy.version == 1 for hierarchy in cgroups):
+                sources |= {f"{name}/{hierarchy.name}": hierarchy.directory for hierarchy in cgroups}
+            elif cgroups:
+                sources[name] = cgroups[0].directory
     return tuple(f"mnt[{name}]:{source}" for name, source in sources.items())
 
 
@@ -127,10 +149,20 @@ def read_streams(images: int) -> tuple[str, ...]:
     return tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
 
 
-def inherited(keys: Sequence[str], fds: Sequence[int]) -> Iterator[tuple[str, int]]:
-    """Each key once: two streams that were one stay one."""
+def inherited(keys: Sequence[str], fds: Sequence[int], null: int) -> Iterator[tuple[str, int]]:
+    """Each key once: two streams that were one stay one. In the place of a file CRIU wants what has a position; `null`
+    is for those that have none."""
     seen = set()
     for key, fd in zip(keys, fds, strict=False):
-        if key.startswith(("pipe:[", "file[", "unix[", "socket:[", "tty[")) and key not in seen:
-            seen.add(key)
-            yield key, fd
+        if key in seen or not key.startswith(("pipe:[", "file[", "unix[", "tty[")):
+            continue
+        seen.add(key)
+        yield key, null if key.startswith("file[") and not _is_seekable(fd) else fd
+
+
+def _is_seekable(fd: int) -> bool:
+    try:
+        os.lseek(fd, 0, os.SEEK_CUR)
+    except OSError:
+        return False
+    return not os.isatty(fd)

@@ -10,9 +10,10 @@ reaps CRIU       ◄── answer with pid ─── they run; init is the paren
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from oci import syscalls as sc
@@ -21,7 +22,9 @@ from oci.checkpoint.criu import Notification
 from oci.checkpoint.dump import ENTERED
 from oci.checkpoint.rpc import CGROUP_MODES, Options, Request
 from oci.engine import Stdio
+from oci.engine.host import cgroup_hierarchies, open_private_proc, read_cgroup_mounts
 from oci.errors import SpecError
+from oci.plan.host import CgroupHierarchy
 from oci.plan.mounts import destination
 from oci.spec import Spec
 from oci.values import fresh, frozen, record, replace
@@ -73,7 +76,8 @@ def restore(request: RestoreRequest) -> Restored:
     restored = Restored()
     with ExitStack() as opened:
         images, work = _directory(request.images, opened), _directory(request.work, opened)
-        options = _options(request, images, work)
+        options = _options(request, images, work, opened)
+        log = criu.fresh_log(request.work, RESTORE_LOG)
         fds = [images, work, *(fd for _, fd in options.inherited)]
         if options.status_fd is not None:
             fds.append(options.status_fd)
@@ -85,7 +89,7 @@ def restore(request: RestoreRequest) -> Restored:
                 inherited=fds,
                 prepare=lambda: _prepare(request),
                 notified=lambda told: _notified(request, restored, told),
-                log=os.path.join(request.work, RESTORE_LOG),
+                log=log,
             )
         except BaseException:
             if restored.console_fd is not None:
@@ -97,7 +101,7 @@ def restore(request: RestoreRequest) -> Restored:
     return restored
 
 
-def _options(request: RestoreRequest, images: int, work: int) -> Options:
+def _options(request: RestoreRequest, images: int, work: int, opened: ExitStack) -> Options:
     own = request.options
     supplied = {index: staging.supplied_place(request.place, index) for index in request.mounts}
     inherited = list(own.inherited)
@@ -105,7 +109,9 @@ def _options(request: RestoreRequest, images: int, work: int) -> Options:
     terminal = request.spec.process is not None and request.spec.process.terminal
     if not terminal:
         streams = (stdio.stdin, stdio.stdout, stdio.stderr)
-        inherited += external.inherited(external.read_streams(images), [_above(fd) for fd in streams])
+        null = os.open(os.devnull, os.O_RDWR)
+        opened.callback(os.close, null)
+        inherited += external.inherited(external.read_streams(images), [_above(fd, opened) for fd in streams], null)
     if "pid" in request.spaces:
         inherited.append((external.PID_NAMESPACE, request.spaces["pid"]))
     process = request.spec.process
@@ -118,7 +124,7 @@ def _options(request: RestoreRequest, images: int, work: int) -> Options:
         sibling=True,
         notify=True,
         orphan_pts_master=True,
-        external=own.external + external.sources_of(request.spec, request.bundle, supplied),
+        external=own.external + external.sources_of(request.spec, request.bundle, supplied, _hierarchies(request)),
         inherited=tuple(inherited),
         cgroup_mode=CGROUP_MODES["ignore"] if own.cgroup_mode is None else own.cgroup_mode,
         lsm_profile=own.lsm_profile or (f"apparmor:{label}" if label else None),
@@ -127,9 +133,21 @@ def _options(request: RestoreRequest, images: int, work: int) -> Options:
     )
 
 
-def _above(fd: int) -> int:
+def _hierarchies(request: RestoreRequest) -> Sequence[CgroupHierarchy]:
+    if request.cgroup is None:
+        return ()
+    proc = open_private_proc()
+    with sc.closing(proc):
+        return cgroup_hierarchies(proc, read_cgroup_mounts(proc), request.cgroup.path)
+
+
+def _above(fd: int, opened: ExitStack) -> int:
     """CRIU's own 0, 1 and 2 are not ours: a duplicate above them is."""
-    return os.dup(fd) if fd < 3 else fd
+    if fd > 2:
+        return fd
+    duplicate = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    opened.callback(os.close, duplicate)
+    return duplicate
 
 
 def _prepare(request: RestoreRequest) -> None:
