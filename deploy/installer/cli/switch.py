@@ -1,0 +1,97 @@
+"""`coracle-installer switch`: install, then have the host give the kubelet this runtime, and show how it ended."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from deploy.installer.cli.options import (
+    Place,
+    config_option,
+    open_context,
+    payload_option,
+    place_options,
+    plan_option,
+    report,
+    show_plan,
+    stay_option,
+)
+from deploy.installer.context import SwitchSettings
+
+_MARGIN_S: Final = 3600
+
+
+@click.command("switch")
+@place_options
+@payload_option
+@config_option
+@plan_option
+@stay_option
+@click.option("--any-node", is_flag=True, help="Switch although nobody labelled the node coracle.io/switch=true.")
+@click.option("--allow-control-plane", is_flag=True, help="Switch a node of the control plane, too: its pods stop.")
+@click.option("--drain/--no-drain", default=False, help="Evict the node's pods first.")
+@click.option("--drain-timeout", type=click.IntRange(1), default=300, show_default=True, metavar="SECONDS")
+@click.option(
+    "--ready-timeout",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the node may take to be Ready again before the host rolls back.",
+)
+@click.option("--image", "images", multiple=True, help="Pull this image before the kubelet stops; repeatable.")
+@click.option("--again", is_flag=True, help="Try a build again that was rolled back here.")
+def command(
+    place: Place,
+    payload: Path,
+    config: Path | None,
+    plan: bool,
+    stay: str | None,
+    any_node: bool,
+    allow_control_plane: bool,
+    drain: bool,
+    drain_timeout: int,
+    ready_timeout: int,
+    images: tuple[str, ...],
+    again: bool,
+) -> None:
+    """Install, and re-point the kubelet to this runtime. All pods of the node start anew.
+
+    The work is done by coracle-switch.service on the host, which rolls back when the node is not Ready in time.
+    """
+    from deploy.installer import install
+    from deploy.installer.cli.staying import stay_at, wait_for_mark
+    from deploy.installer.follow import follow
+    from deploy.installer.stages.permission import NotAsked
+    from deploy.installer.switching.state import SwitchState
+
+    settings = SwitchSettings(
+        any_node=any_node,
+        allow_control_plane=allow_control_plane,
+        drain=drain,
+        drain_timeout_s=drain_timeout,
+        ready_timeout_s=ready_timeout,
+        images=images,
+    )
+    context = open_context(place, payload=payload, config=config, switch=settings)
+    if plan:
+        show_plan(install.plan(context, "switch"))
+        return
+    install.install(context, report)
+    try:
+        install.switch(context, report, again=again)
+    except NotAsked as error:
+        if not stay:
+            raise
+        report("permission", str(error))
+        wait_for_mark(stay, place)
+        return
+    ended = follow(context, ready_timeout * 2 + _MARGIN_S)
+    install.finish(context, report)
+    if stay:
+        stay_at(stay, place)
+    elif ended is not SwitchState.COMMITTED:
+        sys.exit(1)

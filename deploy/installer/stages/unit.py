@@ -1,0 +1,61 @@
+"""The daemon's unit, enabled and running; and the proof that it answers on its socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from deploy.installer import names
+from deploy.installer.cluster.node import NodeState
+from deploy.installer.context import Context
+from deploy.installer.effects import Effect, Own, Run, WriteFile
+from deploy.installer.errors import NotVerified
+from deploy.installer.host import digest
+from deploy.installer.journal import Kind, Phase
+from deploy.installer.stages.stage import EffectStage
+
+PROGRAM: Final = f"{names.CURRENT}/bin/coracle"
+_CLEAR_S: Final = 600.0
+
+
+class Unit(EffectStage):
+    name = "unit"
+
+    def effects(self, context: Context) -> Iterator[Effect]:
+        assert context.payload is not None  # the artifacts' check came before
+        unit = context.payload.unit
+        yield WriteFile(path=f"{names.UNIT_DIRECTORY}/{names.UNIT}", content=unit, unit=True)
+        yield Own(path=names.DATA)
+        yield Own(path="/run/coracle")
+        config = context.host.read(names.CONFIG_DROP_IN) or b""
+        yield Run(path=names.UNIT, fingerprint=digest(unit + config + context.payload.identity.encode()))
+
+    def apply(self, context: Context) -> bool:
+        done = super().apply(context)
+        answering(context)
+        if context.node is not None and context.node.state() is NodeState.INSTALLING:
+            context.node.set_state(NodeState.INSTALLED)
+        return done
+
+    def undo(self, context: Context) -> list[str]:
+        records = context.journal.standing(self.name)
+        reports = []
+        if any(record.path == names.UNIT for record in records) and context.systemd.state(names.UNIT).active:
+            cleared = context.commands.run((PROGRAM, "clear"), _CLEAR_S)
+            if cleared.status:
+                reports.append(f"pods of the daemon could not be removed: {cleared.output.strip()}")
+        if not context.purge:
+            for record in records:
+                if record.kind is Kind.OWNED:
+                    context.journal.mark(record, Phase.UNDONE)
+            reports.append(f"{names.DATA} stays, as was asked")
+        return reports + super().undo(context)
+
+
+def answering(context: Context) -> str:
+    """What the daemon says of itself. Raises NotVerified when it does not answer."""
+    done = context.commands.run((PROGRAM, "status"), 60)
+    first = done.output.splitlines()[0] if done.output.splitlines() else ""
+    if not first.startswith("coracle ") or " at " not in first:
+        raise NotVerified(f"{names.UNIT} is started but does not answer: {done.output.strip() or 'no word'}")
+    return first
