@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from cri.cdi.apply import apply
 from cri.cdi.document import ContainerEdits, Device, DeviceNode, Document, parse, split_name
 from cri.errors import InvalidArgument
@@ -66,7 +64,7 @@ def read(directories: Sequence[Path]) -> Catalog:
         for path in _files(directory):
             try:
                 document = _load(path)
-            except (OSError, ValueError, SpecError, yaml.YAMLError) as error:
+            except (OSError, ValueError, SpecError) as error:
                 catalog.problems.append(f"{path}: {' '.join(str(error).split())}")
                 continue
             for device in document.devices:
@@ -97,7 +95,16 @@ def _load(path: Path) -> Document:
         text = file.read(_LIMIT + 1)
     if len(text) > _LIMIT:
         raise ValueError(f"is larger than {_LIMIT >> 20} MiB")
-    return parse(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text))
+    return parse(json.loads(text) if path.suffix == ".json" else _yaml(text))
+
+
+def _yaml(text: str) -> object:
+    import yaml  # JSON is what generators write
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _find(catalog: Catalog, name: str, where: str, directories: Sequence[Path]) -> Found:

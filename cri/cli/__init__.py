@@ -1,48 +1,22 @@
 """The command `coracle`: `serve` is the daemon, the other verbs talk to one through its socket.
 
-One verb per file. Each file imports click at most; gRPC, rich and the daemon are loaded when the verb runs, so that
-`coracle --help` and shell completion stay quick.
+`verbs` is the command line as a whole. The daemon is not started through it where it need not be: what a command line
+is made of (click, and what that loads) would stay in the daemon's memory for ever.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Final
-
-import click
-
-from cri.version import VERSION
-
-_VERBS: Final = {
-    "serve": "cri.cli.serve",
-    "play": "cri.cli.play",
-    "pull": "cri.cli.pull",
-    "images": "cri.cli.images",
-    "pods": "cri.cli.pods",
-    "ps": "cri.cli.ps",
-    "status": "cri.cli.status",
-    "info": "cri.cli.info",
-    "config": "cri.cli.config",
-    "version": "cri.cli.version",
-}
+import sys
 
 
-class _Verbs(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
-            return None
-        command = importlib.import_module(_VERBS[cmd_name]).command
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, prog_name="coracle")
 def main() -> None:
-    """Coracle runs a Kubernetes node's containers.
+    verb, *arguments = sys.argv[1:] or [""]
+    if verb == "serve":
+        from cri.cli.serving import plain, run
 
-    It serves the Container Runtime Interface (CRI) to the kubelet on a unix socket.
-    """
+        if (flags := plain(arguments)) is not None:
+            run(flags)
+            return
+    from cri.cli.verbs import commands
+
+    commands()

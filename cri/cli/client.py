@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 
-from cri.cli.options import fail
+from cri.cli.messages import fail
 from cri.config import Settings
 
 #: For questions that the daemon answers from memory.

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import enum
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from cri.cli.messages import fail
 from cri.config import DEFAULT_CONFIG, KEYS, ConfigError, Key, Settings, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,12 +60,8 @@ def read_settings(config_file: Path | None, **options: Sequence[str]) -> Setting
 
 def load(config_file: Path | None, **options: Sequence[str]) -> Settings:
     """The same, for a program that goes on: raises ConfigError."""
-    flags = {key.flag: options[_parameter(key)] for key in KEYS if _parameter(key) in options}
-    return load_settings(config_file, os.environ, flags)
+    return load_settings(config_file, os.environ, flag_texts(options))
 
 
-def fail(*messages: str) -> NoReturn:
-    """One line per message on standard error, and exit code 1."""
-    for message in messages:
-        click.echo(f"coracle: {message}", err=True)
-    sys.exit(1)
+def flag_texts(options: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    return {key.flag: options[_parameter(key)] for key in KEYS if _parameter(key) in options}

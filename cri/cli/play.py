@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cri.cli.options import fail, read_settings, settings_options
+from cri.cli.messages import fail
+from cri.cli.options import read_settings, settings_options
 from cri.config import KEYS
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from cri.cli.options import ADDRESS_KEYS, fail, read_settings, settings_options
+from cri.cli.messages import fail
+from cri.cli.options import ADDRESS_KEYS, read_settings, settings_options
 
 if TYPE_CHECKING:
     import grpc

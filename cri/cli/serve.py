@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from cri.cli.options import fail, load, read_settings, settings_options
+from cri.cli.options import flag_texts, settings_options
+from cri.cli.serving import Flags, run
 
 
 @click.command("serve")
@@ -17,28 +18,4 @@ def command(config_file: Path | None, **options: Sequence[str]) -> None:
 
     Containers run on when the daemon stops, and are found again when it starts.
     """
-    settings = read_settings(config_file, **options)
-
-    from cri.host_check import look, missing
-
-    if problems := list(missing(look(settings))):
-        fail(*problems)
-
-    import asyncio
-
-    from cni.errors import CniError
-    from cri.errors import CriError
-    from cri.log_lines import Log
-    from cri.server import serve
-    from cri.services import application
-    from imagesvc.errors import ImageError
-    from oci.errors import OciError
-
-    log = Log(settings.log_level, settings.log_format)
-    try:
-        asyncio.run(serve(settings, application(), log, reload=lambda: load(config_file, **options)))
-    except (CriError, OciError, CniError, ImageError, OSError) as error:
-        log.close()
-        fail(str(error))
-    finally:
-        log.close()
+    run(Flags(config=config_file, texts=flag_texts(options)))

@@ -9,8 +9,6 @@ Unknown CORACLE_* variables are no error: other programs, and Kubernetes for a S
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +78,8 @@ def _files(named: Path | None) -> list[Path]:
 
 
 def _parse(file: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -124,6 +124,8 @@ def _collect_handlers(table: dict[str, Any], source: str, collected: _Collected)
 
 
 def _unknown(source: str, path: tuple[str, ...], siblings: list[str]) -> ConfigError:
+    import difflib
+
     alike = difflib.get_close_matches(path[-1], siblings, n=1)
     return ConfigError(source, ".".join(path), "unknown key" + (f", perhaps {alike[0]!r} is meant" if alike else ""))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +29,8 @@ def render(settings: Settings) -> str:
 
 
 def _comment(key: Key) -> list[str]:
+    import textwrap
+
     text = f"{key.help} ({key.flag}, {key.variable})"
     return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 

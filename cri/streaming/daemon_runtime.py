@@ -14,8 +14,6 @@ from cri.shims import Shim
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from cri.streaming.pod_sockets import connect_localhost
-from cri.streaming.remote_command import TerminalSize
-from cri.streaming.runtime import Process, Stdio
 from cri.streaming.tickets import AttachTicket, ExecTicket
 from cri.user_namespaces import give
 from oci.protocol.messages import Attach, ExecStart
@@ -23,6 +21,8 @@ from oci.spec import ConsoleSize
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
+    from cri.streaming.remote_command import TerminalSize
+    from cri.streaming.runtime import Process, Stdio
 
 _TERM = "TERM=xterm"
 

@@ -34,7 +34,7 @@ ALLOWED = {
 LIBRARIES = {
     "grpc": ("cri", "e2e"),
     "google": ("cri", "e2e"),
-    "prometheus_client": ("cri",),
+    "prometheus_client": (),
     "opentelemetry": ("cri",),
     "pyroute2": ("cni",),
     "kubernetes": ("deploy", "e2e"),

@@ -19,8 +19,9 @@ from cri.api import coracle_pb2 as own
 from cri.api import coracle_pb2_grpc as own_rpcs
 from cri.api import runtime_pb2 as api
 from cri.api import runtime_pb2_grpc as rpcs
-from cri.cli import main
+from cri.cli.serving import plain
 from cri.cli.tables import age, short_id, size
+from cri.cli.verbs import commands as main
 from cri.config import KEYS, load_settings
 from cri.version import VERSION
 
@@ -41,7 +42,7 @@ def test_help_begins_with_a_sentence_and_names_the_verbs() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from cri.cli import main\n"
+        "import sys; from cri.cli.verbs import commands as main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'grpc', 'google.protobuf', 'rich', 'asyncio', 'prometheus_client'} & sys.modules.keys()\n"
@@ -252,3 +253,17 @@ def test_sizes(number: int, text: str) -> None:
 def test_ages_and_ids() -> None:
     assert [age(0, now) for now in (-5, 59, 60, 7200, 200_000)] == ["0s", "59s", "1m", "2h", "2d"]
     assert short_id(IMAGE_ID) == "5" * 13
+
+
+def test_a_plain_serve_needs_no_command_line_library() -> None:
+    flags = plain(["--root=/a", "--log-level", "debug", "--cni-bin-dir=/b", "--cni-bin-dir=/c", "--config=/d"])
+    assert flags is not None
+    assert flags.config == Path("/d")
+    assert {flag: texts for flag, texts in flags.texts.items() if texts} == {
+        "--root": ["/a"], "--log-level": ["debug"], "--cni-bin-dir": ["/b", "/c"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--rot=/a"], ["--root"], ["extra"], ["--root=/a", "--"]])
+def test_every_other_serve_is_left_to_the_command_line(arguments: list[str]) -> None:
+    assert plain(arguments) is None

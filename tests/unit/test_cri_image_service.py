@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cri.api import coracle_pb2 as own
 from cri.api import runtime_pb2 as api
+from cri.coracle_service.watch_pulls import watch_pulls
 from cri.errors import InvalidArgument
 from cri.image_service.image_fs_info import image_fs_info
 from cri.image_service.image_status import image_status
@@ -23,11 +24,11 @@ from cri.image_service.pull_image import credentials_of, pull_image
 from cri.image_service.remove_image import remove_image
 from cri.image_service.stream_images import IMAGES_PER_MESSAGE, stream_images
 from cri.image_service.views import user_of
-from cri.image_service.watch_pulls import watch_pulls
 from cri.metrics import Metrics
 from cri.rpc import Call
 from imagesvc.errors import InvalidReference, RegistryUnavailable
 from imagesvc.progress import LayerProgress, Phase, PullProgress
+from tests.metric_values import metric
 
 LAYERS = (
     LayerProgress(digest="sha256:" + "7" * 64, phase=Phase.REUSED, fetched_bytes=0, size_bytes=20),
@@ -214,12 +215,10 @@ async def test_pull_answers_with_the_id_and_counts() -> None:
     daemon.images.error = RegistryUnavailable("r.test/nginx:1", "r.test", "refused")
     with pytest.raises(RegistryUnavailable):
         await pull_image(daemon, api.PullImageRequest(image=spec("r.test/nginx:1")), CALL)
-    value = daemon.metrics.registry.get_sample_value
-    assert value("container_runtime_coracle_image_pulls_skipped_bytes_total", {"size": "1000"}) == 20
-    assert value("container_runtime_coracle_image_pulls_layer_size_sum") == 30
-    assert value("container_runtime_coracle_image_pulls_success_total") == 1
-    failures = "container_runtime_coracle_image_pulls_failure_total"
-    assert value(failures, {"error": "RegistryUnavailable"}) == 1
+    assert metric(daemon.metrics, "image_pulls_skipped_bytes_total", size="1000") == 20
+    assert metric(daemon.metrics, "image_pulls_layer_size_sum") == 30
+    assert metric(daemon.metrics, "image_pulls_success_total") == 1
+    assert metric(daemon.metrics, "image_pulls_failure_total", error="RegistryUnavailable") == 1
 
 
 async def test_the_progress_of_a_pull_can_be_watched() -> None:

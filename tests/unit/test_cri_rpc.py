@@ -19,6 +19,7 @@ from cri.errors import AlreadyExists, FailedPrecondition, ImageVolumeMountFailed
 from cri.metrics import Metrics
 from cri.rpc import Call, Handler, RequestIDs, Wrapper
 from cri.tracing import NoTracing
+from tests.metric_values import metric
 
 RUNTIME = api.DESCRIPTOR.services_by_name["RuntimeService"]
 IMAGES = api.DESCRIPTOR.services_by_name["ImageService"]
@@ -41,7 +42,7 @@ class Serving:
         self.channel = channel
 
     def figure(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(f"container_runtime_coracle_{name}", labels)
+        return metric(self.metrics, name, **labels)
 
 
 @asynccontextmanager
