@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy.image import Layer, LayerBuilder
 from e2e import debian
-from e2e.images.elf import closure
+from deploy.bundle.elf import closure
 
 PAGE: Final = "<!doctype html>\n<title>Coracle</title>\n<p>Served from a container that Coracle runs.\n"
 _CONFIGURATION: Final = """\

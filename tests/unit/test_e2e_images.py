@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.bundle.elf import NotElf, linkage
 from e2e.bench.goals import MEASURES, Better, Measure
 from e2e.bench.report import Value
-from e2e.images.elf import NotElf, linkage
 from e2e.images.pause import pause_program
 
 

@@ -1,0 +1,50 @@
+"""The bundle's modules compiled by its own interpreter, the same bytes each time.
+
+The compiled files are "unchecked": no time and no hash of the source is looked at, so that they hold wherever and
+whenever the bundle is unpacked. One process compiles them in one order with one hash seed: what the compiler writes
+depends on all three.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+# Runs in the bundle's interpreter: root, then directories below it.
+_CODE: Final = """\
+import os, py_compile, sys
+root = sys.argv[1]
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+failed = 0
+for top in sys.argv[2:]:
+    for directory, names, files in os.walk(f"{root}/{top}"):
+        names.sort()
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = f"{directory}/{name}"
+                shown = os.path.relpath(path, root)
+                try:
+                    py_compile.compile(path, dfile=shown, doraise=True, invalidation_mode=mode)
+                except py_compile.PyCompileError as error:
+                    failed += 1
+                    print(error.msg, file=sys.stderr)
+sys.exit(failed > 0)
+"""
+
+
+class CompilationFailed(Exception):
+    """A module is no Python that the bundle's interpreter understands."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__(f"modules do not compile: {output.strip()[-1000:]}")
+
+
+def compile_modules(root: Path, directories: Sequence[str]) -> None:
+    """Writes __pycache__ for every module in `directories` of the bundle at `root`. Raises CompilationFailed."""
+    # -E is not given: the interpreter is told its hash seed by the environment alone.
+    command = [str(root / "bin/python3"), "-s", "-P", "-S", "-c", _CODE, str(root), *directories]
+    done = subprocess.run(command, env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True)
+    if done.returncode:
+        raise CompilationFailed(done.stderr)
