@@ -11,6 +11,7 @@ would write to every object (`gc.freeze`, `gc.disable`); one thread; and between
 from __future__ import annotations
 
 import array
+import errno
 import gc
 import os
 import select
@@ -22,7 +23,7 @@ from typing import Final
 
 from oci import cgroups, syscalls
 from oci.engine.equipment import Equipment
-from oci.errors import OciError
+from oci.errors import CgroupError, OciError
 from oci.merging import let_pages_merge
 from oci.protocol import forking
 from oci.shim.become import become, close_all_but
@@ -157,7 +158,7 @@ class Launcher:
     def _join(self, path: str) -> None:
         try:
             if self._cgroups is not None:
-                self._cgroups.create(path, None).attach(os.getpid())
+                _join_or_make(self._cgroups, path)
         except (OciError, OSError) as error:
             self._problems.append(f"shims stay in the daemon's cgroup, not in {path}: {error}")
 
@@ -168,6 +169,16 @@ class Launcher:
                 pass
         except (BlockingIOError, ChildProcessError):
             pass
+
+
+def _join_or_make(driver: cgroups.CgroupDriver, path: str) -> None:
+    """One that is there is joined as it is: in a systemd unit no controllers may be handed down to it."""
+    try:
+        driver.open(path).attach(os.getpid())
+    except CgroupError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        driver.create(path, None).attach(os.getpid())
 
 
 def _close_nothing(_first: int, _end: int) -> None:

@@ -15,6 +15,9 @@
     files.py          the system calls on control files
     bpf.py            loading and attaching device programs (v2)
     v1.py, v2.py      the drivers
+    systemd.py        the driver for v2 under systemd, with
+    systemd_units.py  names, slices and limits as systemd has them                    pure
+    systemd_calls.py  the calls to its manager
 
 A cgroup path is absolute and relative to the root of every hierarchy. Which resources to set, and who joins when, is
 the caller's business.
@@ -33,8 +36,6 @@ How a process gets in, cheapest way first (measured on Linux 6.18, nine v1 hiera
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Final, Protocol
 
 from oci.cgroups.hierarchies import Hierarchy, Layout, parse_mountinfo
 from oci.cgroups.stats import CgroupStats, MemoryDetails
@@ -43,7 +44,12 @@ from oci.spec import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final, Protocol
+
     from oci.cgroups.usage import UsageReader
+else:
+    Protocol = object
 
 __all__ = ["Cgroup", "CgroupDriver", "CgroupStats", "Hierarchy", "Layout", "detect", "enter"]
 
@@ -90,6 +96,9 @@ class Cgroup(Protocol):
     def oom_kills(self) -> int:
         """How many processes the kernel's OOM killer has killed here; 0 when the cgroup is gone."""
 
+    def occupied(self) -> None:
+        """The first process is inside: what kept a new cgroup alive until then, if anything had to, is let go."""
+
     def remove(self) -> None:
         """Remove it with everything below, in all hierarchies. Gone already is fine; EBUSY is waited for briefly."""
 
@@ -126,13 +135,22 @@ def enter(fds: Sequence[int]) -> None:
 def detect(
     manager: str = "cgroupfs", mount_point: str = MOUNT_POINT, *, mountinfo: str = "/proc/self/mountinfo"
 ) -> CgroupDriver:
-    """The driver for this host: v2 where the unified hierarchy is mounted at `mount_point`, else v1."""
-    if manager == "systemd":
-        raise _no_systemd()
-    if manager != "cgroupfs":
-        raise Unsupported(f"cgroup manager {manager!r}", "known are cgroupfs and systemd")
+    """The driver for this host: v2 where the unified hierarchy is mounted at `mount_point`, else v1.
+
+    `manager` is cgroupfs, systemd (needs v2), or auto: systemd where it runs a host with v2.
+    """
+    if manager not in ("auto", "cgroupfs", "systemd"):
+        raise Unsupported(f"cgroup manager {manager!r}", "known are auto, cgroupfs and systemd")
     with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         layout = parse_mountinfo(file.read(), mount_point)
+    if manager != "cgroupfs":
+        lacking = _no_systemd(layout, mount_point)
+        if lacking is None:
+            from oci.cgroups.systemd import SystemdDriver
+
+            return SystemdDriver(mount_point)
+        if manager == "systemd":
+            raise Unsupported("cgroup manager systemd", lacking)
     if layout.v2 == mount_point:
         from oci.cgroups.v2 import V2Driver
 
@@ -144,11 +162,14 @@ def detect(
     return V1Driver(layout.v1)
 
 
-def _no_systemd() -> Unsupported:
-    """Names what is missing; a driver through D-Bus has its place beside v1 and v2."""
-    feature = "cgroup manager systemd"
+def _no_systemd(layout: Layout, mount_point: str) -> str | None:
+    """What keeps systemd from making our cgroups; None when nothing does."""
     if not os.path.isdir("/run/systemd/system"):
-        return Unsupported(feature, "systemd is not the init of this host (/run/systemd/system does not exist)")
-    if not os.path.exists("/run/dbus/system_bus_socket"):
-        return Unsupported(feature, "there is no D-Bus (/run/dbus/system_bus_socket does not exist)")
-    return Unsupported(feature, "this version of Coracle writes to cgroupfs only; use the cgroup manager cgroupfs")
+        return "systemd is not the init of this host (/run/systemd/system does not exist)"
+    if layout.v2 != mount_point:
+        return "it needs the unified hierarchy (cgroup v2); on v1 use the cgroup manager cgroupfs"
+    from oci.cgroups.systemd_calls import bus_socket, private_socket
+
+    if not os.path.exists(private_socket()) and not os.path.exists(bus_socket()):
+        return f"systemd cannot be reached (neither {private_socket()} nor {bus_socket()} exists)"
+    return None

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal as signals
-from collections.abc import Sequence
-from typing import Final
 
 from oci.cgroups import limits_v1
 from oci.cgroups.devices import effective, v1_lines
@@ -35,8 +32,12 @@ from oci.spec import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
     from oci.cgroups.usage import UsageReader
 
+_SIGKILL: Final = 9
 _FREEZE_SECONDS: Final = 2.0
 _KILL_ROUNDS: Final = 20
 
@@ -207,14 +208,14 @@ class V1Cgroup:
         try:
             send(self.pids(), signal)
         finally:
-            if not was_frozen or signal == signals.SIGKILL:  # on v1 even SIGKILL waits for the thaw
+            if not was_frozen or signal == _SIGKILL:  # on v1 even SIGKILL waits for the thaw
                 self.thaw()
 
     def _kill_without_freezer(self, signal: int) -> None:
         seen: set[int] = set()
         for _ in range(_KILL_ROUNDS):
             members = set(self.pids())
-            fresh = members if signal == signals.SIGKILL else members - seen
+            fresh = members if signal == _SIGKILL else members - seen
             if not fresh:
                 return
             send(fresh, signal)
@@ -242,6 +243,9 @@ class V1Cgroup:
         memory = self._of.get("memory")
         text = None if memory is None else self._files.read_if_there(f"{memory}/memory.oom_control")
         return pick(text or b"", (b"oom_kill",))[0]
+
+    def occupied(self) -> None:
+        pass  # a directory stays without processes
 
     def remove(self) -> None:
         for directory in self._every:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal as signals
-from typing import Final
 
 from oci.cgroups import limits_v2
 from oci.cgroups.bpf import replace_device_program
@@ -35,8 +33,11 @@ from oci.spec import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from oci.cgroups.usage import UsageReader
 
+_SIGKILL: Final = 9
 _FREEZE_SECONDS: Final = 2.0
 
 
@@ -168,7 +169,7 @@ class V2Cgroup:
         return process_tree(self._files, self._directory)
 
     def kill(self, signal: int) -> None:
-        if signal == signals.SIGKILL and self._kill_all():
+        if signal == _SIGKILL and self._kill_all():
             return
         try:
             was_frozen = self._frozen("cgroup.freeze", b"1")
@@ -209,6 +210,9 @@ class V2Cgroup:
     def oom_kills(self) -> int:
         text = self._files.read_if_there(f"{self._directory}/memory.events")
         return pick(text or b"", (b"oom_kill",))[0]
+
+    def occupied(self) -> None:
+        pass  # a directory stays without processes
 
     def remove(self) -> None:
         remove_tree(self._files, self._directory, self.pids)
