@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from cni.errors import CniError
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
-from cri import exits, host, recovery, user_namespaces, views
-from cri.config.schema import Builtin, CgroupManager, Settings
+from cri import apparmor, exits, host, recovery, user_namespaces, views
+from cri.config.schema import Builtin, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
 from cri.features import OWN_HANDLERS, Features
@@ -28,10 +28,12 @@ from cri.live import LiveContainer, LivePod
 from cri.nri.lifecycle import Nri
 from cri.page_merging import PageMerging
 from cri.paths import Paths
+from cri.pod_cgroups import PodCgroups, pod_cgroups
 from cri.pod_network import attachment
 from cri.programs import Programs
 from cri.reconciler import Reconciler
-from cri.shims import Launcher, Shim
+from cri.service_cgroup import split_own_cgroup
+from cri.shims import Launcher, Shim, ShimGone
 from cri.specgen import HostFacts
 from cri.state import records, store
 from cri.state.database import Checkpointer, migrate, open_database
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 _SHIM_REPAIR_DEADLINE_S = 10.0
 _DRAIN_S = 15.0
+_LAUNCH_PAUSE_S = 1.0
 
 
 class Daemon:
@@ -62,7 +65,9 @@ class Daemon:
     images: ImageService
     networks: Networks
     launcher: Launcher
+    launching: asyncio.Future[None]
     cgroups: CgroupDriver
+    pod_cgroups: PodCgroups
     host: HostFacts
     features: Features
     trash: Trash
@@ -91,6 +96,7 @@ class Daemon:
         self.pods: dict[str, LivePod] = {}
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False
+        self.launcher_problem = ""  #: why no shim can be started now
         self.recovering: set[asyncio.Task[None]] = set()  #: pods whose shims have not answered yet, at start
         self._database = database
         self.sandboxes: Table[SandboxRecord] = Table(
@@ -123,25 +129,28 @@ class Daemon:
         daemon = cls(settings, metrics, database)
         daemon.checkpointer = Checkpointer(paths.database)
         daemon.trash = Trash(paths.root / "trash")
-        manager = settings.cgroup_manager
-        daemon.cgroups = cgroups.detect("systemd" if manager is CgroupManager.SYSTEMD else "cgroupfs")
+        daemon.cgroups = cgroups.detect(settings.cgroup_manager.value)
+        daemon.pod_cgroups = pod_cgroups(daemon.cgroups, settings.runtime.cgroup_root)
         daemon.host = host.host_facts(
             cgroup_v2=daemon.cgroups.name != "v1", hugetlb="hugetlb" in daemon.cgroups.controllers
         )
+        if daemon.host.apparmor and (lacking := await asyncio.to_thread(apparmor.load_default)):
+            daemon.log.warning("AppArmor: %s", lacking)
+        daemon.launcher = Launcher(cgroup=daemon.cgroup_of_shims())
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
         lacking = await user_namespaces.problem(daemon.images, settings.root)
         if lacking:
             daemon.log.info("pods cannot have user namespaces here: %s", lacking)
         daemon.features = host.features(user_namespaces=not lacking)
         daemon.networks = await Networks.open(network_settings(settings))
-        daemon.launcher = Launcher(cgroup=f"{settings.runtime.cgroup_root}/shims")
-        await daemon.launcher.start()
         if settings.runtime.merge_memory:
             daemon.page_merging.turn_on()
         daemon.statistics = ContainerStatistics(daemon)
         daemon.nri = Nri(daemon)
         daemon.reconciler = Reconciler(daemon)
         await recovery.recover(daemon)
+        # Only now, so that shims and launcher do not compete for the processors: pods that run need no launcher.
+        daemon.launching = asyncio.ensure_future(daemon.launch())
         try:
             await daemon.networks.gc([attachment(record) for record in daemon.sandboxes])
         except CniError as error:  # a plugin's trouble with pods long gone keeps nobody from running new ones
@@ -151,7 +160,21 @@ class Daemon:
         daemon.streaming = await StreamingServer.open(settings.streaming, DaemonRuntime(daemon))
         return daemon
 
+    async def launch(self) -> None:
+        """Until a launcher runs; meanwhile the runtime is not ready, and what needs a shim waits."""
+        while True:
+            try:
+                await self.launcher.start()
+            except (OSError, ShimGone) as error:
+                self.launcher_problem = f"no pod can be started: {error}"
+                self.log.error("the launcher cannot be started, next try in %.0f s: %s", _LAUNCH_PAUSE_S, error)
+                await asyncio.sleep(_LAUNCH_PAUSE_S)
+            else:
+                self.launcher_problem = ""
+                return
+
     async def close(self) -> None:
+        self.launching.cancel()
         await self.reconciler.close()
         await self.joined.drain(_DRAIN_S)
         self.closing = True
@@ -179,6 +202,16 @@ class Daemon:
         self.programs.close()
         self.checkpointer.close()
         self._database.close()
+
+    def cgroup_of_shims(self) -> str:
+        """Below cgroup_root, or beside the daemon in the unit that systemd started it as."""
+        if self.cgroups.name == "systemd":
+            try:
+                if found := split_own_cgroup(cgroups.MOUNT_POINT):
+                    return found
+            except OSError as error:
+                self.log.warning("the unit's cgroup cannot be split: %s", error)
+        return f"{self.settings.runtime.cgroup_root}/shims"
 
     async def _leave_no_cgroups(self) -> None:
         """Without pods nothing of ours has to stay on the host; another daemon's shims keep the cgroup they share."""

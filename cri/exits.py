@@ -191,6 +191,7 @@ async def adopt(daemon: Daemon, record: SandboxRecord, pod: LivePod) -> None:
     finally:
         for container in containers:
             close_descriptors(container)
+    await daemon.pod_cgroups.hold(record.cgroup, shim.pid, record.id)
     daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(shim_pid=shim.pid))
     pod.shim = shim
     pod.shim_ready.set()

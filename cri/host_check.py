@@ -90,7 +90,7 @@ def _has_overlayfs() -> bool:
 
 def _cgroups(manager: CgroupManager) -> tuple[str, frozenset[str]]:
     try:
-        driver = cgroups.detect("systemd" if manager is CgroupManager.SYSTEMD else "cgroupfs")
+        driver = cgroups.detect(manager.value)
         return "", driver.controllers
     except (OciError, OSError) as error:
         return str(error), frozenset()

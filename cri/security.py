@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cri import apparmor
 from cri.api import runtime_pb2 as api
 from cri.errors import InvalidArgument, Unavailable
 from cri.specgen import HostFacts
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from cri.daemon import Daemon
 
 _FIELD = "config.linux.security_context"
-DEFAULT_APPARMOR_PROFILE = "coracle-default"
-LOADED_APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 
 
 def filter_program(
@@ -82,7 +81,7 @@ def _deprecated_seccomp(path: str) -> tuple[api.SecurityProfile.ProfileType.Valu
 
 
 def apparmor_profile(
-    host: HostFacts, context: api.LinuxContainerSecurityContext, profiles: Path = LOADED_APPARMOR_PROFILES
+    host: HostFacts, context: api.LinuxContainerSecurityContext, profiles: Path = apparmor.LOADED
 ) -> str | None:
     """The profile to run under; None where there is none. A named one must be loaded, the default need not be.
 
@@ -98,12 +97,12 @@ def apparmor_profile(
         if not host.apparmor:
             raise Unavailable(f"AppArmor profile {reference!r}: AppArmor is not enabled on this host")
         name = reference.removeprefix("localhost/")
-        loaded = _loaded(profiles)
+        loaded = apparmor.loaded(profiles)
         if loaded is not None and name not in loaded:
             raise InvalidArgument(f"{_FIELD}.apparmor", f"AppArmor profile {name!r} is not loaded on this host")
         return name
-    if kind == api.SecurityProfile.RuntimeDefault and DEFAULT_APPARMOR_PROFILE in (_loaded(profiles) or ()):
-        return DEFAULT_APPARMOR_PROFILE
+    if kind == api.SecurityProfile.RuntimeDefault and apparmor.PROFILE_NAME in (apparmor.loaded(profiles) or ()):
+        return apparmor.PROFILE_NAME
     return None
 
 
@@ -111,14 +110,6 @@ def _names_profile(context: api.LinuxContainerSecurityContext) -> bool:
     if context.HasField("apparmor"):
         return context.apparmor.profile_type == api.SecurityProfile.Localhost
     return context.apparmor_profile.startswith("localhost/")
-
-
-def _loaded(profiles: Path) -> frozenset[str] | None:
-    """Lines are "NAME (MODE)"; a name may hold blanks."""
-    try:
-        return frozenset(line.rpartition(" (")[0] for line in profiles.read_text().splitlines())
-    except OSError:
-        return None
 
 
 def _deprecated_apparmor(profile: str) -> tuple[api.SecurityProfile.ProfileType.ValueType, str]:

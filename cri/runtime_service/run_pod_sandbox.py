@@ -6,7 +6,6 @@ A failure anywhere undoes all of it, from that same record.
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from cri import user_namespaces
@@ -15,7 +14,6 @@ from cri.errors import AlreadyExists, InvalidArgument, Unavailable
 from cri.features import OWN_HANDLERS
 from cri.host import is_alive, process_state
 from cri.joined import Progress
-from cri.paths import NETNS_DIRECTORY
 from cri.pod_files import host_hostname, write_hosts, write_pod_files
 from cri.pod_network import attachment, bandwidth
 from cri.shims import Shim
@@ -60,7 +58,7 @@ async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Prog
         return existing
     sandbox_id = SandboxID(daemon.new_id())
     options = config.linux.security_context.namespace_options
-    parent = config.linux.cgroup_parent
+    cgroup, own_cgroup = daemon.pod_cgroups.place(config.linux.cgroup_parent, sandbox_id)
     record = daemon.sandboxes.put(
         SandboxRecord(
             id=sandbox_id,
@@ -69,9 +67,9 @@ async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Prog
             created_at=daemon.now(),
             runtime_handler=request.runtime_handler,
             boot_id=daemon.boot_id,
-            netns="" if options.network == api.NODE else str(NETNS_DIRECTORY / f"cni-{uuid.uuid4()}"),
-            cgroup=parent or f"{daemon.settings.runtime.cgroup_root}/{sandbox_id}",
-            own_cgroup=not parent,
+            netns="" if options.network == api.NODE else str(daemon.paths.new_netns()),
+            cgroup=cgroup,
+            own_cgroup=own_cgroup,
         )
     )
     try:
@@ -123,6 +121,7 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
     shim = await daemon.launcher.fork_shim(record.id, str(directory))
     pod = daemon.hold_pod(record.id, shim)
     record = daemon.sandboxes.put(record.with_(shim_pid=shim.pid))
+    await daemon.pod_cgroups.hold(record.cgroup, shim.pid, record.id)
     pod.namespaces = await shim.setup(
         SandboxSetup(
             network=not record.host_network,

@@ -18,6 +18,7 @@ from cri.daemon import Daemon
 from cri.features import Features
 from cri.metrics import Metrics
 from cri.nri.lifecycle import Nri
+from cri.pod_cgroups import PlainPods
 from cri.reconciler import Reconciler
 from cri.rpc import Call
 from cri.shims import ShimGone
@@ -210,6 +211,7 @@ def make_daemon(directory: Path) -> Daemon:
     parts = cast(Any, daemon)
     parts.trash = Trash(directory / "root" / "trash")
     parts.cgroups = FakeCgroups()
+    parts.pod_cgroups = PlainPods("/coracle")
     parts.images = FakeImages(directory / "root")
     parts.networks = FakeNetworks()
     parts.launcher = FakeLauncher(daemon)

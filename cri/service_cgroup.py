@@ -1,0 +1,47 @@
+"""The daemon's own cgroup where systemd has delegated one to it (Delegate=yes), split by what lives in it:
+
+    <slice>/coracle.service/
+        daemon/   this process and its image workers
+        shims/    the launcher, and each shim until its pod's scope takes it
+
+No controllers are handed down here: a cgroup that does so takes no processes itself, and systemd could not start the
+service again in one where shims are left.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_MARKS: Final = ("trusted.delegate", "user.delegate")
+
+
+def split_own_cgroup(mount_point: str, own: str | None = None) -> str | None:
+    """Move this process; returns the cgroup for shims, None where nothing was delegated. Raises OSError."""
+    path = _own() if own is None else own
+    unit = next((one for one in (path, os.path.dirname(path)) if one != "/" and _delegated(mount_point + one)), None)
+    if unit is None:
+        return None
+    for name in ("daemon", "shims"):
+        Path(f"{mount_point}{unit}/{name}").mkdir(exist_ok=True)
+    Path(f"{mount_point}{unit}/daemon/cgroup.procs").write_text("0")
+    return f"{unit}/shims"
+
+
+def _own() -> str:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        if line.startswith("0::"):
+            return line.removeprefix("0::")
+    return "/"
+
+
+def _delegated(directory: str) -> bool:
+    """systemd marks the cgroup of a unit that it has delegated (systemd's "Control Group APIs and Delegation")."""
+    for mark in _MARKS:
+        try:
+            if os.getxattr(directory, mark) == b"1":
+                return True
+        except OSError:
+            continue
+    return False
