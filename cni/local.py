@@ -81,6 +81,10 @@ class LocalNetwork:
     async def collect(self, valid: Collection[tuple[str, str]]) -> None:
         await in_worker(self._worker, lambda: self._network().collect(valid))
 
+    async def unowned(self, valid: Collection[tuple[str, str]]) -> list[str]:
+        """What collect() would release, in words."""
+        return await in_worker(self._worker, self._unowned, valid)
+
     # --- in the worker thread -----------------------------------------------------------------------------------
 
     def _network(self) -> PodNetwork:
@@ -108,6 +112,11 @@ class LocalNetwork:
         known = _addresses(record) if record is not None and record.result is not None else None
         self._network().delete(record.attachment if record is not None else attachment, known)
         self._cache.remove(attachment.sandbox_id, attachment.ifname)
+
+    def _unowned(self, valid: Collection[tuple[str, str]]) -> list[str]:
+        orphans = self._network().orphans(valid)
+        ports = [f"host port {element.comment} in map {name}" for name, element in orphans.ports]
+        return ports + [f"address {holding.address} of {holding.container_id}" for holding in orphans.addresses]
 
     def _abandon(self, attachment: Attachment) -> None:
         """Nobody hears of a failure here; the record, or gc(), remembers what is left."""

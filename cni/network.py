@@ -132,6 +132,17 @@ class Networks:
         if failures:
             raise failures[0]
 
+    async def unowned(self, valid: Iterable[Attachment]) -> tuple[str, ...]:
+        """What gc() would release, in words. Of a chain of plugins only what is recorded here."""
+        pairs = {(attachment.sandbox_id, attachment.ifname) for attachment in valid}
+        pairs |= {key for key in self._turns.wanted() if isinstance(key, tuple)}
+        records = await in_worker(self._worker, lambda: list(self._cache.records()))
+        keys = [(record.attachment.sandbox_id, record.attachment.ifname) for record in records]
+        found = [f"attachment of {pod}/{ifname}" for pod, ifname in keys if (pod, ifname) not in pairs]
+        if self._choice.config is None and self._choice.builtin and self._builtin is not None:
+            found += await self._builtin.unowned(pairs | set(keys))
+        return tuple(found)
+
     async def _collect(self, pairs: set[tuple[str, str]]) -> None:
         async with self._turns.alone():
             records = await in_worker(self._worker, lambda: list(self._cache.records()))

@@ -15,6 +15,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +48,17 @@ class Paths:
 
     def exit_record(self, sandbox_id: str, container_id: str) -> Path:
         return self.sandbox(sandbox_id) / f"{container_id}.exit"
+
+    @property
+    def netns_mark(self) -> str:
+        """How the names of this daemon's network namespaces begin: other runtimes' lie in the same directory."""
+        return f"cni-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}-"
+
+    def new_netns(self) -> Path:
+        """A name that is nobody's: a UUID of version 8, whose first part is our mark (RFC 9562, 5.8)."""
+        unique = secrets.token_hex(12)
+        tail = f"{unique[:4]}-8{unique[5:8]}-{'89ab'[int(unique[8], 16) % 4]}{unique[9:12]}-{unique[12:]}"
+        return NETNS_DIRECTORY / f"{self.netns_mark}{tail}"
 
     def make(self) -> None:
         """The directories that everything else stands in: nobody but root may look in."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cri.api import coracle_pb2, runtime_pb2
+from cri.coracle_service import HANDLERS as CORACLE_HANDLERS
 from cri.daemon import Daemon
-from cri.image_service import CORACLE_HANDLERS
 from cri.image_service import HANDLERS as IMAGE_HANDLERS
 from cri.runtime_service import HANDLERS as RUNTIME_HANDLERS
 from cri.server import Application

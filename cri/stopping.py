@@ -105,6 +105,9 @@ async def _kill_unheld(daemon: Daemon, record: ContainerRecord) -> None:
 
 async def _signal(daemon: Daemon, record: ContainerRecord, number: int, *, everyone: bool = False) -> bool:
     """False when nobody knows such a container (any more). Where no shim can do it, it is done from here."""
+    if everyone and (live := daemon.live_containers.get(record.id)) and live.handles.pidfd is not None:
+        # `everyone` are the cgroup's; the init is the container, and somebody may have moved it out of there.
+        send_signal(live.handles.pidfd, number)
     pod = daemon.pods.get(record.sandbox_id)
     if pod is None or pod.shim is None:
         return await _signal_directly(daemon, record, number, everyone=everyone)

@@ -37,6 +37,12 @@ def remove(path: str) -> None:
                 time.sleep(0.02)
 
 
+def move(pid: int, path: str) -> None:
+    """Into `path`, in every hierarchy."""
+    for hierarchy in _hierarchies():
+        (hierarchy / path.strip("/") / "cgroup.procs").write_text(str(pid))
+
+
 def processes(path: str) -> set[int]:
     found: set[int] = set()
     for hierarchy in _hierarchies():

@@ -46,8 +46,9 @@ class Upkeep:
         found = await asyncio.to_thread(seal.problem, path, layer, record.form, sealed)
         return found if self._store.layers.get(layer) == record else ""
 
-    def image_problem(self, image: ImageId) -> str:
+    def image_problem(self, image_id: str) -> str:
         """Of the record alone: what is wrong with it, "" for nothing."""
+        image = ImageId(image_id)
         record = self._store.images.get(image)
         if record is None:
             return ""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cni.builtin import bridge, portmap, rtnetlink, ruleset
@@ -34,6 +35,14 @@ from oci.syscalls import closing
 _EEXIST: Final = 17
 _OUR_LINK: Final = re.compile(rf"{bridge.HOST_LINK_PREFIX}[0-9a-f]{{10}}\Z")
 _YOUNG_SECONDS: Final = 60.0  # an address younger than this may belong to an add() of another daemon under way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    ports: list[portmap.Placed]
+    links: set[str]
+    """Taken down by delete() and not gone yet: no leak, they go with their namespaces."""
+    addresses: list[Holding]
 
 
 class PodNetwork:
@@ -107,7 +116,16 @@ class PodNetwork:
         self._check_ports(attachment, addresses)
 
     def collect(self, valid: Iterable[tuple[str, str]]) -> tuple[IPAddress, ...]:
-        """Release what nobody owns: (container id, interface name) pairs of `valid` and live pods of others are kept.
+        """Release what nobody owns; (container id, interface name) pairs of `valid` and live pods of others stay."""
+        kept = set(valid)
+        orphans = self.orphans(kept)
+        portmap.remove(self._rules, self._table, orphans.ports)
+        self._detached |= orphans.links - {bridge.host_link_name(*pair) for pair in kept}
+        self.reap()
+        return self._addresses.release_stale(orphans.addresses) if orphans.addresses else ()
+
+    def orphans(self, valid: Iterable[tuple[str, str]]) -> Orphans:
+        """What collect() would release.
 
         Another daemon may share the bridge. An attachment is alive when its link is a port of the bridge; one that is
         being made has an address that is young.
@@ -118,24 +136,15 @@ class PodNetwork:
         def gone(container_id: str, ifname: str) -> bool:
             return (container_id, ifname) not in kept and bridge.host_link_name(container_id, ifname) not in live
 
-        def stale(holding: Holding) -> bool:
-            return gone(holding.container_id, holding.ifname) and holding.age_seconds >= _YOUNG_SECONDS
-
-        young = {
-            portmap.owner_name(h.container_id, h.ifname)
-            for h in self._addresses.holdings()
-            if h.age_seconds < _YOUNG_SECONDS
-        }
-        orphans = []
+        holdings = self._addresses.holdings()
+        young = {portmap.owner_name(h.container_id, h.ifname) for h in holdings if h.age_seconds < _YOUNG_SECONDS}
+        ports = []
         for name, element in portmap.dump(self._rules, self._table):
             container_id, _, ifname = element.comment.rpartition("/")
             if element.comment not in young and gone(container_id, ifname):
-                orphans.append((name, element))
-        portmap.remove(self._rules, self._table, orphans)
-        self._detached |= detached - {bridge.host_link_name(*pair) for pair in kept}
-        self.reap()
-        holdings = [holding for holding in self._addresses.holdings() if stale(holding)]
-        return self._addresses.release_stale(holdings) if holdings else ()
+                ports.append((name, element))
+        stale = [h for h in holdings if gone(h.container_id, h.ifname) and h.age_seconds >= _YOUNG_SECONDS]
+        return Orphans(ports=ports, links=detached, addresses=stale)
 
     def reap(self) -> None:
         """Delete the links that delete() only took down; most went with their namespaces."""

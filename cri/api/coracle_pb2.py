@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63ri/api/coracle.proto\x12\ncoracle.v1\"\"\n\x11WatchPullsRequest\x12\r\n\x05image\x18\x01 \x01(\t\"5\n\x12WatchPullsResponse\x12\x1f\n\x05pulls\x18\x01 \x03(\x0b\x32\x10.coracle.v1.Pull\"@\n\x04Pull\x12\r\n\x05image\x18\x01 \x01(\t\x12)\n\x06layers\x18\x02 \x03(\x0b\x32\x19.coracle.v1.LayerProgress\"\xc2\x01\n\rLayerProgress\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12.\n\x05phase\x18\x02 \x01(\x0e\x32\x1f.coracle.v1.LayerProgress.Phase\x12\x15\n\rfetched_bytes\x18\x03 \x01(\x04\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"F\n\x05Phase\x12\x0b\n\x07WAITING\x10\x00\x12\x0c\n\x08\x46\x45TCHING\x10\x01\x12\x08\n\x04\x44ONE\x10\x02\x12\n\n\x06REUSED\x10\x03\x12\x0c\n\x08RETRYING\x10\x04\x32X\n\x07\x43oracle\x12M\n\nWatchPulls\x12\x1d.coracle.v1.WatchPullsRequest\x1a\x1e.coracle.v1.WatchPullsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63ri/api/coracle.proto\x12\ncoracle.v1\"\"\n\x11WatchPullsRequest\x12\r\n\x05image\x18\x01 \x01(\t\"5\n\x12WatchPullsResponse\x12\x1f\n\x05pulls\x18\x01 \x03(\x0b\x32\x10.coracle.v1.Pull\"@\n\x04Pull\x12\r\n\x05image\x18\x01 \x01(\t\x12)\n\x06layers\x18\x02 \x03(\x0b\x32\x19.coracle.v1.LayerProgress\"\xc2\x01\n\rLayerProgress\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12.\n\x05phase\x18\x02 \x01(\x0e\x32\x1f.coracle.v1.LayerProgress.Phase\x12\x15\n\rfetched_bytes\x18\x03 \x01(\x04\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"F\n\x05Phase\x12\x0b\n\x07WAITING\x10\x00\x12\x0c\n\x08\x46\x45TCHING\x10\x01\x12\x08\n\x04\x44ONE\x10\x02\x12\n\n\x06REUSED\x10\x03\x12\x0c\n\x08RETRYING\x10\x04\"3\n\x0c\x43heckRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\x12\x13\n\x0bskip_layers\x18\x02 \x01(\x08\"n\n\rCheckResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.coracle.v1.CheckProgressH\x00\x12&\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x13.coracle.v1.FindingH\x00\x42\x06\n\x04what\":\n\rCheckProgress\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\"r\n\x07\x46inding\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x0e\n\x06remedy\x18\x03 \x01(\t\x12\x12\n\nrepairable\x18\x04 \x01(\x08\x12\x10\n\x08repaired\x18\x05 \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x06 \x01(\t2\x98\x01\n\x07\x43oracle\x12M\n\nWatchPulls\x12\x1d.coracle.v1.WatchPullsRequest\x1a\x1e.coracle.v1.WatchPullsResponse0\x01\x12>\n\x05\x43heck\x12\x18.coracle.v1.CheckRequest\x1a\x19.coracle.v1.CheckResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LAYERPROGRESS']._serialized_end=389
   _globals['_LAYERPROGRESS_PHASE']._serialized_start=319
   _globals['_LAYERPROGRESS_PHASE']._serialized_end=389
-  _globals['_CORACLE']._serialized_start=391
-  _globals['_CORACLE']._serialized_end=479
+  _globals['_CHECKREQUEST']._serialized_start=391
+  _globals['_CHECKREQUEST']._serialized_end=442
+  _globals['_CHECKRESPONSE']._serialized_start=444
+  _globals['_CHECKRESPONSE']._serialized_end=554
+  _globals['_CHECKPROGRESS']._serialized_start=556
+  _globals['_CHECKPROGRESS']._serialized_end=614
+  _globals['_FINDING']._serialized_start=616
+  _globals['_FINDING']._serialized_end=730
+  _globals['_CORACLE']._serialized_start=733
+  _globals['_CORACLE']._serialized_end=885
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,11 @@ class CoracleStub:
                 request_serializer=cri_dot_api_dot_coracle__pb2.WatchPullsRequest.SerializeToString,
                 response_deserializer=cri_dot_api_dot_coracle__pb2.WatchPullsResponse.FromString,
                 _registered_method=True)
+        self.Check = channel.unary_stream(
+                '/coracle.v1.Coracle/Check',
+                request_serializer=cri_dot_api_dot_coracle__pb2.CheckRequest.SerializeToString,
+                response_deserializer=cri_dot_api_dot_coracle__pb2.CheckResponse.FromString,
+                _registered_method=True)
 
 
 class CoracleServicer:
@@ -51,6 +56,13 @@ class CoracleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Check(self, request, context):
+        """Compares what this node has with what the records say; see cri.check. Ends when everything was looked at.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoracleServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_CoracleServicer_to_server(servicer, server):
                     servicer.WatchPulls,
                     request_deserializer=cri_dot_api_dot_coracle__pb2.WatchPullsRequest.FromString,
                     response_serializer=cri_dot_api_dot_coracle__pb2.WatchPullsResponse.SerializeToString,
+            ),
+            'Check': grpc.unary_stream_rpc_method_handler(
+                    servicer.Check,
+                    request_deserializer=cri_dot_api_dot_coracle__pb2.CheckRequest.FromString,
+                    response_serializer=cri_dot_api_dot_coracle__pb2.CheckResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class Coracle:
             '/coracle.v1.Coracle/WatchPulls',
             cri_dot_api_dot_coracle__pb2.WatchPullsRequest.SerializeToString,
             cri_dot_api_dot_coracle__pb2.WatchPullsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Check(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/coracle.v1.Coracle/Check',
+            cri_dot_api_dot_coracle__pb2.CheckRequest.SerializeToString,
+            cri_dot_api_dot_coracle__pb2.CheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

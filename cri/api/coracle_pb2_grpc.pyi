@@ -36,12 +36,16 @@ class CoracleStub:
     def __new__(cls, channel: _aio.Channel) -> CoracleAsyncStub: ...
     WatchPulls: _grpc.UnaryStreamMultiCallable[_coracle_pb2.WatchPullsRequest, _coracle_pb2.WatchPullsResponse]
     """Pulls under way: one message at once, one whenever something moved, until the caller hangs up."""
+    Check: _grpc.UnaryStreamMultiCallable[_coracle_pb2.CheckRequest, _coracle_pb2.CheckResponse]
+    """Compares what this node has with what the records say; see cri.check. Ends when everything was looked at."""
 
 @_typing.type_check_only
 class CoracleAsyncStub(CoracleStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchPulls: _aio.UnaryStreamMultiCallable[_coracle_pb2.WatchPullsRequest, _coracle_pb2.WatchPullsResponse]  # type: ignore[assignment]
     """Pulls under way: one message at once, one whenever something moved, until the caller hangs up."""
+    Check: _aio.UnaryStreamMultiCallable[_coracle_pb2.CheckRequest, _coracle_pb2.CheckResponse]  # type: ignore[assignment]
+    """Compares what this node has with what the records say; see cri.check. Ends when everything was looked at."""
 
 class CoracleServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -51,5 +55,13 @@ class CoracleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coracle_pb2.WatchPullsResponse], _abc.AsyncIterator[_coracle_pb2.WatchPullsResponse]]:
         """Pulls under way: one message at once, one whenever something moved, until the caller hangs up."""
+
+    @_abc_1.abstractmethod
+    def Check(
+        self,
+        request: _coracle_pb2.CheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coracle_pb2.CheckResponse], _abc.AsyncIterator[_coracle_pb2.CheckResponse]]:
+        """Compares what this node has with what the records say; see cri.check. Ends when everything was looked at."""
 
 def add_CoracleServicer_to_server(servicer: CoracleServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,6 +23,7 @@ _VERBS: Final = {
     "ps": "cri.cli.ps",
     "status": "cri.cli.status",
     "info": "cri.cli.info",
+    "check": "cri.cli.check",
     "config": "cri.cli.config",
     "version": "cri.cli.version",
 }

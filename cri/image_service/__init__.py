@@ -1,7 +1,4 @@
-"""ImageService: one file per call, and `HANDLERS`, which says which calls there are.
-
-`CORACLE_HANDLERS` are those of our own service (`cri/api/coracle.proto`), which is about images, too.
-"""
+"""ImageService: one file per call, and `HANDLERS`, which says which calls there are."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from cri.image_service.list_images import list_images
 from cri.image_service.pull_image import pull_image
 from cri.image_service.remove_image import remove_image
 from cri.image_service.stream_images import stream_images
-from cri.image_service.watch_pulls import watch_pulls
 from cri.rpc import Handler
 
 if TYPE_CHECKING:
@@ -28,5 +24,3 @@ HANDLERS: Final[Mapping[str, Handler[Daemon]]] = {
     "RemoveImage": remove_image,
     "ImageFsInfo": image_fs_info,
 }
-
-CORACLE_HANDLERS: Final[Mapping[str, Handler[Daemon]]] = {"WatchPulls": watch_pulls}
