@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
+import socket
 import stat
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +20,7 @@ from cri.specgen import HostFacts
 from oci import spec, syscalls
 from oci.capabilities import NUMBERS
 
+_SIOCGIFMTU = 0x8921
 # Below /dev, but made by every container for itself or of no use inside.
 _NOT_DEVICES = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"}
 
@@ -57,8 +61,15 @@ def default_mtu() -> int:
     for route in routes:
         interface, destination, *_ = route.split()
         if destination == "00000000":
-            return int(Path(f"/sys/class/net/{interface}/mtu").read_text())
+            return interface_mtu(interface)
     return 1500
+
+
+def interface_mtu(name: str) -> int:
+    """Asked of the network namespace that this process is in: /sys/class/net may show another one's interfaces."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        answer = fcntl.ioctl(handle, _SIOCGIFMTU, struct.pack("@16si20x", name.encode(), 0))
+    return int(struct.unpack_from("@i", answer, 16)[0])
 
 
 def boot_id() -> str:
