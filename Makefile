@@ -9,6 +9,7 @@
 #   CRITEST  a critest binary (kubernetes-sigs/cri-tools), `make critest`
 #   ENDPOINT a CRI socket for `make cri-suite`; without one it starts Coracle (ARGS=--cri-runtime=containerd: the peer)
 #   KUBELET  a kubelet binary, `make kubelet`
+#   KUBE_BIN a directory with the programs of a Kubernetes node, `make e2e-kube`
 #
 # Set-up is kept in stamp files below .cache/ and .venv/: the second run starts at once.
 
@@ -29,7 +30,7 @@ VENV_STAMP := $(VENV)/.installed
 .PHONY: help
 help: ## this list
 	@echo "Coracle. Targets:"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12 | sed 's/^/  /'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12 | sed 's/^/  /'
 	@echo "Variables: PYTHON=$(PYTHON)  ARGS=$(ARGS)  (the head of Makefile explains them)"
 
 # -- set-up ------------------------------------------------------------------------------------------------------------
@@ -89,6 +90,16 @@ critest: setup ## run the CRI validation suite against the daemon: make critest 
 kubelet: setup ## run a standalone kubelet with a static pod on the daemon: make kubelet KUBELET=/path/to/kubelet (root)
 	@test -n "$(KUBELET)" || { echo "set KUBELET to a kubelet binary; e2e/kubelet/README.md tells how to build one" >&2; exit 2; }
 	$(BIN)/python -m e2e.kubelet --kubelet "$(KUBELET)" $(ARGS)
+
+.PHONY: e2e-kube
+e2e-kube: setup ## a Kubernetes node of plain processes and what users do with it: make e2e-kube KUBE_BIN=/path/to/bin (root)
+	@test -n "$(KUBE_BIN)" || { echo "set KUBE_BIN to the directory of the programs; e2e/kube/README.md tells how to build them" >&2; exit 2; }
+	$(BIN)/python -m e2e.kube --bin "$(KUBE_BIN)" $(ARGS)
+
+.PHONY: e2e-kube-conformance
+e2e-kube-conformance: setup ## Kubernetes' own node conformance specs on that node (root)
+	@test -n "$(KUBE_BIN)" || { echo "set KUBE_BIN to the directory of the programs; e2e/kube/README.md tells how to build them" >&2; exit 2; }
+	$(BIN)/python -m e2e.kube.conformance --bin "$(KUBE_BIN)" $(ARGS)
 
 .PHONY: crictl-session
 crictl-session: setup ## print a session with every command of crictl: make crictl-session CRICTL=/path/to/crictl (root)
