@@ -205,8 +205,8 @@ def apply_setting(files: ControlFiles, directory: str, setting: Setting) -> None
                 raise
     if not setting.optional:
         names = " or ".join(file for file, _ in setting.choices)
-        raise CgroupError(directory, f"has no {names}: this kernel or cgroup lacks controller {setting.controller} "
-                          "or this setting of it", errno.ENOENT)  # fmt: skip
+        raise CgroupError(directory, f"has no {names}: no such file or directory (this kernel lacks controller "
+                          f"{setting.controller} or this setting of it)", errno.ENOENT)  # fmt: skip
 
 
 def send(pids: Iterable[int], signal: int) -> None:

@@ -84,6 +84,8 @@ def size(limit: int) -> str:
 
 def swap_only(limit: int | None, memory_and_swap: int | None) -> str | None:
     """memory.swap.max from v1's sum of memory and swap; None leaves it."""
+    if memory_and_swap == 0 and limit is None:  # said so, and not the sum of anything: no swap
+        return "0"
     if not is_set(memory_and_swap):
         return "max" if limit == UNLIMITED else None
     assert memory_and_swap is not None

@@ -139,7 +139,8 @@ def _is_control_file(key: str) -> bool:
 def _unified(key: str, value: str) -> Iterator[Setting]:
     """Keys that nobody here knows are written all the same (config-linux.md, "Unified"); values may hold lines."""
     if not _is_control_file(key):
-        raise SpecError(f"linux.resources.unified[{key!r}]", "is not the name of a control file")
+        raise SpecError(f"linux.resources.unified[{key!r}]", "is not the name of a control file: "
+                        f"the specified key has not the form CONTROLLER.VALUE `{key}`")  # fmt: skip
     controller = key.partition(".")[0]
     for line in value.splitlines() or [value]:
         yield setting(controller, key, line)

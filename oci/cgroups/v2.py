@@ -144,7 +144,17 @@ class V2Cgroup:
         if resources.devices:
             replace_device_program(self._directory, v2_program(effective(resources.devices)))
         for setting in limits_v2.settings(resources, current):
-            apply_setting(self._files, self._directory, setting)
+            try:
+                apply_setting(self._files, self._directory, setting)
+            except CgroupError as error:
+                if error.errno == errno.ENOENT and not self._has(setting.controller):
+                    problem = f"the requested cgroup controller `{setting.controller}` is not available"
+                    raise CgroupError(self._path, problem, errno.ENOENT) from error
+                raise
+
+    def _has(self, controller: str) -> bool:
+        known = self._files.read_if_there(f"{self._directory}/cgroup.controllers") or b""
+        return controller in ("cgroup", *known.decode().split())
 
     def _current(self, resources: Resources) -> limits_v2.Current:
         """Reads only what the new settings depend on."""
