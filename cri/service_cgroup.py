@@ -20,8 +20,8 @@ _MARKS: Final = ("trusted.delegate", "user.delegate")
 def split_own_cgroup(mount_point: str, own: str | None = None) -> str | None:
     """Move this process; returns the cgroup for shims, None where nothing was delegated. Raises OSError."""
     path = _own() if own is None else own
-    unit = next((one for one in (path, os.path.dirname(path)) if one != "/" and _delegated(mount_point + one)), None)
-    if unit is None:
+    unit = os.path.dirname(path) if os.path.basename(path) == "daemon" else path  # DelegateSubgroup=daemon
+    if unit == "/" or not _delegated(mount_point + unit):
         return None
     for name in ("daemon", "shims"):
         Path(f"{mount_point}{unit}/{name}").mkdir(exist_ok=True)
