@@ -13,19 +13,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cni.config import Document, NetworkConfig, parse_document
 from cni.errors import ConfigError
 from cni.values import Attachment, Bandwidth, Dns, IpRange, PortMapping, Protocol
+from oci.values import frozen
 
 _SUFFIX: Final = ".json"
 _FORMAT: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Record:
     """`config` is None for the built-in network. `result` is None while ADD runs, or when it did not end."""
 

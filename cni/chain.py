@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from cni.config import Document, NetworkConfig, PluginConfig, rank
 from cni.result import dump_dns
 from cni.values import Attachment, IpRange, host_ports
+from oci.values import frozen
 
 
 class Verb(Enum):
@@ -20,7 +20,7 @@ class Verb(Enum):
     GC = "GC"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Invocation:
     """`environment` holds the CNI_* variables only; `stdin` is the plugin's configuration."""
 

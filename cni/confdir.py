@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cni.config import NetworkConfig, PluginConfig, parse, parse_plugin, with_more_plugins
 from cni.errors import ConfigError
+from oci.values import frozen
 
 _SUFFIXES: Final = (".conf", ".conflist", ".json")
 _MAX_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Loaded:
     config: NetworkConfig | None
     problems: tuple[str, ...] = ()

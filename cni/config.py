@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from cni.errors import ConfigError
+from oci.values import frozen
 
 Document = Mapping[str, object]  # a JSON object that belongs to somebody else
 
@@ -25,7 +26,7 @@ def rank(version: str) -> int:
     return VERSIONS.index(version) if version in VERSIONS else -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PluginConfig:
     """`type` names the binary; `capabilities` are the runtimeConfig keys that the plugin wants."""
 
@@ -34,7 +35,7 @@ class PluginConfig:
     document: Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetworkConfig:
     """`version` is the one spoken with the plugins: the highest of the list's that Coracle speaks too."""
 

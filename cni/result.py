@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass, field
 from typing import Final
 
 from cni.config import VERSIONS, Document, rank
 from cni.errors import ResultError
 from cni.values import Dns, NetworkResult
+from oci.values import fresh, frozen
 
 _ROUTE_NUMBERS: Final = ("mtu", "advmss", "priority", "table", "scope")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Interface:
     """`sandbox` is the namespace's path; empty for an interface of the host."""
 
@@ -33,7 +33,7 @@ class Interface:
     pci_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Address:
     """`interface` is an index into the result's interfaces."""
 
@@ -42,20 +42,20 @@ class Address:
     interface: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Route:
     dst: str
     gw: str = ""
     numbers: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Result:
     version: str
     interfaces: tuple[Interface, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    dns: Dns = field(default_factory=Dns)
+    dns: Dns = fresh(default_factory=Dns)
 
 
 def parse(document: object) -> Result:

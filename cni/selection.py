@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cni.confdir import load
 from cni.config import NetworkConfig
 from cni.execute import find_plugin
 from cni.values import NetworkSettings
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Choice:
     """`config` for plugin chains, else `builtin`; neither when `problem` says what is wrong."""
 

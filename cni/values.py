@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from cni.errors import InvalidAttachment
+from oci.values import fresh, frozen
 
 CONTAINER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\Z")
 _IFNAME_MAX: Final = 15  # IFNAMSIZ - 1
@@ -31,7 +31,7 @@ class Protocol(Enum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PortMapping:
     """A host port that leads to a port of the pod. An empty `host_ip` means every local address, 127.0.0.1 too."""
 
@@ -41,7 +41,7 @@ class PortMapping:
     host_ip: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Bandwidth:
     """Limits in bits per second and bits, 0 for none, as the `bandwidth` capability takes them."""
 
@@ -51,7 +51,7 @@ class Bandwidth:
     egress_burst: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Dns:
     nameservers: tuple[str, ...] = ()
     domain: str = ""
@@ -59,7 +59,7 @@ class Dns:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IpRange:
     """One address range of the `ipRanges` capability."""
 
@@ -69,7 +69,7 @@ class IpRange:
     gateway: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attachment:
     """`netns_path` may be empty, or lead nowhere, for delete(): the namespace may be gone already."""
 
@@ -84,10 +84,10 @@ class Attachment:
     dns: Dns | None = None
     ip_ranges: tuple[tuple[IpRange, ...], ...] = ()
     cgroup_path: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = fresh(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetworkResult:
     """`ips` are the pod's addresses on `ifname` without prefix length, the primary first."""
 
@@ -96,10 +96,10 @@ class NetworkResult:
     ips: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     mac: str = ""
-    dns: Dns = field(default_factory=Dns)
+    dns: Dns = fresh(default_factory=Dns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetworkStatus:
     """`reason` and `message` as the CRI's NetworkReady condition takes them; both empty when ready."""
 
@@ -109,7 +109,7 @@ class NetworkStatus:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuiltinSubnet:
     """One address range of the built-in network; unset ends mean the first and last usable address of `subnet`."""
 
@@ -120,7 +120,7 @@ class BuiltinSubnet:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuiltinNetwork:
     """The network that serves when nothing else is installed. One address of each family is given to every pod."""
 
@@ -133,14 +133,14 @@ class BuiltinNetwork:
     data_dir: str = "/var/lib/cni/networks"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetworkSettings:
     """`timeout_seconds` bounds a verb over a whole chain; STATUS runs every `status_interval_seconds`."""
 
     conf_dir: str = "/etc/cni/net.d"
     bin_dirs: tuple[str, ...] = ("/opt/cni/bin", "/usr/lib/cni")
     cache_dir: str = "/var/lib/coracle/cni"
-    builtin: BuiltinNetwork | None = field(default_factory=BuiltinNetwork)
+    builtin: BuiltinNetwork | None = fresh(default_factory=BuiltinNetwork)
     network: str = ""  # serve this network of conf_dir instead of the first
     timeout_seconds: float = 60.0
     status_interval_seconds: float = 15.0

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from dataclasses import dataclass
 from typing import ClassVar
 
 import grpc
@@ -31,6 +30,7 @@ import cni.errors
 import imagesvc.errors
 import oci.errors
 from cri.shims.connection import ShimGone
+from oci.values import frozen
 
 #: gRPC sends the text as a trailer, percent-encoded; clients refuse trailers beyond 8 KiB.
 LONGEST_TEXT = 2000
@@ -110,7 +110,7 @@ class ImageVolumeMountFailed(Unknown):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Status:
     """What the caller is told. `unexpected` asks for a traceback in the log: the error is Coracle's own fault."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from oci.values import frozen
 
 #: The runtime handlers that are our own executor; of all others nothing is promised.
 OWN_HANDLERS: Final = ("", "coracle")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Features:
     """`user_namespaces` promises idmapped mounts as well. `mount_options` is Mount.mount_options of CRI 1.37."""
 

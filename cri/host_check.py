@@ -12,13 +12,13 @@ import re
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cri.config.schema import CgroupManager, Settings
 from oci import cgroups, syscalls
 from oci.errors import OciError
+from oci.values import frozen
 
 OLDEST_KERNEL: Final = (5, 10)
 NAMESPACES: Final = frozenset({"mnt", "pid", "net", "ipc", "uts", "cgroup"})
@@ -27,7 +27,7 @@ LIBSECCOMP: Final = "libseccomp.so.2"
 _OVERLAYFS_MAGIC: Final = 0x794C7630
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Host:
     """What was found. The texts say what is wrong, "" when nothing is."""
 

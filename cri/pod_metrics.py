@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from cri.api import runtime_pb2 as api
 from cri.pod_stats import InterfaceCounters
 from oci.cgroups.stats import CgroupStats, MemoryDetails, Pressure
+from oci.values import frozen
 
 LABELS = ("id", "name", "image", "namespace", "pod", "container")
 _SECOND = 1_000_000_000
@@ -25,7 +25,7 @@ _SECOND = 1_000_000_000
 Sample = tuple[tuple[str, ...], int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Processes:
     """What /proc tells of a container's processes; zero of a process that went away meanwhile."""
 
@@ -36,7 +36,7 @@ class Processes:
     open_files_limit: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reading:
     """Everything that was read of one container, at one moment."""
 
@@ -51,7 +51,7 @@ class Reading:
     disk: os.statvfs_result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Family:
     name: str
     help: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from cri.state.machine import ContainerState, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.stats_messages import MemoryFigures, fill_pressure
 from oci.cgroups.usage import Usage
+from oci.values import frozen
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_INTERFACE = "eth0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InterfaceCounters:
     """One line of /proc/net/dev (proc(5)): bytes, packets, errors and drops, received and sent."""
 

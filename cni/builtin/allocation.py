@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cni.errors import ConfigError
 from cni.values import BuiltinSubnet
+from oci.values import frozen
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AddressRange:
     """`index` is the place in the network's list and names the file that remembers the last address given out."""
 

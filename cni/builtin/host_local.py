@@ -17,19 +17,19 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cni.builtin.allocation import AddressRange, IPAddress, candidates
 from cni.errors import AddressesExhausted, NetworkTimeout
+from oci.values import frozen
 
 _LOCK_SECONDS: Final = 10.0
 _LOCK_PAUSE: Final = 0.005
 _LINE_BREAK: Final = "\r\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Holding:
     """`ifname` is empty in files of very old versions of host-local. `age_seconds` is the time since the write."""
 

@@ -11,10 +11,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cni.errors import NetlinkError
+from oci.values import frozen
 
 # linux/netlink.h
 NLM_F_REQUEST: Final = 0x001
@@ -41,7 +41,7 @@ _RECEIVE_BYTES: Final = 1 << 16
 _RECEIVE_SECONDS: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Message:
     """`step` names what is asked of the kernel, for the error. `tolerate` lists errno values that count as done."""
 

@@ -6,7 +6,6 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -22,6 +21,7 @@ from cni.builtin.netlink import (
     nested,
     text,
 )
+from oci.values import frozen
 
 NETLINK_NETFILTER: Final = 12
 NFPROTO_INET: Final = 1
@@ -67,7 +67,7 @@ def concatenated(*keys: Key) -> int:
     return kind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Element:
     """One entry of a map. `comment` is what the nft tool prints and what ties the entry to its pod."""
 

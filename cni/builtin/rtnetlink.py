@@ -7,7 +7,6 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from cni.builtin.netlink import (
@@ -21,6 +20,7 @@ from cni.builtin.netlink import (
     nested,
     text,
 )
+from oci.values import frozen
 
 IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -62,7 +62,7 @@ _IFF_UP: Final = 1
 LOOPBACK_INDEX: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Link:
     index: int
     name: str

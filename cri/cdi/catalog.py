@@ -18,12 +18,13 @@ from cri.cdi.document import ContainerEdits, Device, DeviceNode, Document, parse
 from cri.errors import InvalidArgument
 from oci import spec
 from oci.errors import SpecError
+from oci.values import frozen
 
 _LIMIT: Final = 8 << 20
 _KINDS: Final = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Found:
     path: Path
     document: Document

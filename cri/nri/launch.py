@@ -14,18 +14,18 @@ import logging
 import os
 import signal
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cri.nri.errors import RegistrationFailed
 from cri.nri.plugin import check_name
+from oci.values import frozen
 
 _SOCKET: Final = 3
 _GRACE_S: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Installed:
     path: Path
     index: str

@@ -8,10 +8,10 @@ Opening and closing a logical connection is not signalled; both ends know the nu
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from cri.nri.errors import ProtocolError
+from oci.values import frozen
 
 #: The plugin's service, called by the runtime.
 PLUGIN_SERVICE: Final = 1
@@ -26,7 +26,7 @@ LONGEST_PAYLOAD: Final = 10 + (4 << 20)
 _FIRST_PART: Final = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Frame:
     connection: int
     payload: bytes

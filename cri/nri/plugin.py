@@ -11,7 +11,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -21,6 +20,7 @@ from cri.nri.api import nri_pb2 as nri
 from cri.nri.connection import Connection
 from cri.nri.errors import CallFailed, PluginGone, PluginRefused, RegistrationFailed
 from cri.nri.events import EVERY_EVENT, PLUGIN_SERVICE, RUNTIME_SERVICE, VALIDATE_CONTAINER_ADJUSTMENT, Event
+from oci.values import frozen
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -33,7 +33,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_.+-]+")
 _INDEX: Final = re.compile(r"[0-9]{2}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Terms:
     """What every plugin is told, and held to. Synchronize, which may carry everything there is, gets as long as the
     registration."""

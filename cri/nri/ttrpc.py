@@ -9,13 +9,13 @@ message that is too long, or a streaming call, fails that call and not the conne
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from cri.nri.api import ttrpc_pb2 as wire
 from cri.nri.errors import ProtocolError
+from oci.values import frozen
 
 LONGEST_MESSAGE: Final = 4 << 20
 
@@ -26,7 +26,7 @@ _REQUEST, _RESPONSE, _DATA = 1, 2, 3
 OK, UNKNOWN, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 2, 3, 8, 12, 13
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     stream: int
     service: str
@@ -35,7 +35,7 @@ class Request:
     timeout_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Response:
     """`code` is a gRPC status code; with any but OK there is a `text` instead of a `payload`."""
 
@@ -53,7 +53,7 @@ class MessageTooLong(ValueError):
         self.length = length
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Message:
     stream: int
     type: int

@@ -29,13 +29,20 @@ class StatusSource(Protocol):
     def runtime_handlers(self) -> tuple[str, ...]: ...
     @property
     def networks(self) -> _Networks: ...
+    @property
+    def launcher_problem(self) -> str: ...
 
 
 async def status(daemon: StatusSource, request: api.StatusRequest, call: Call) -> api.StatusResponse:
     network = daemon.networks.status()
-    features = daemon.features
+    features, problem = daemon.features, daemon.launcher_problem
     conditions = [
-        api.RuntimeCondition(type="RuntimeReady", status=True),
+        api.RuntimeCondition(
+            type="RuntimeReady",
+            status=not problem,
+            reason="LauncherNotRunning" if problem else "",
+            message=problem,
+        ),
         api.RuntimeCondition(type="NetworkReady", status=network.ready, reason=network.reason, message=network.message),
     ]
     return api.StatusResponse(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -13,6 +12,7 @@ from cri.streaming.http import Request
 from cri.streaming.remote_command import SPDY_PROTOCOLS, WEBSOCKET_PROTOCOLS, CommandProtocol, choose
 from cri.streaming.tickets import PortForwardTicket, Ticket
 from cri.streaming.websocket import accept_key
+from oci.values import frozen
 
 _SPDY: Final = "SPDY/3.1"
 _PORT_FORWARD: Final = "portforward.k8s.io"
@@ -28,7 +28,7 @@ class Carrier(enum.Enum):
     TUNNEL = "SPDY in WebSocket"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Upgrade:
     """`headers` of the answer. `command` is the protocol of numbered channels or of exec's streams, None otherwise."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 import h11
 
 from cri.streaming.errors import ProtocolError, Refused
+from oci.values import frozen
 
 MAX_HEAD: Final = 16 << 10
 _MAX_BODY: Final = 64 << 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """`headers` have lower-case names, in the order in which they came."""
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cri.streaming.errors import ProtocolError
+from oci.values import frozen
 
 #: Numbers of the WebSocket channels, and names of the SPDY streams.
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
@@ -24,7 +24,7 @@ _MAX_RESIZE_TEXT: Final = 4096
 _MAX_SIDE: Final = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CommandProtocol:
     """`name` is what goes over the wire; empty when the client named none."""
 
@@ -98,7 +98,7 @@ def failure_status(protocol: CommandProtocol, problem: str) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TerminalSize:
     """In characters."""
 

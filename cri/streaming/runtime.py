@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import Protocol
 
 from cri.streaming.remote_command import TerminalSize
 from cri.streaming.tickets import AttachTicket, ExecTicket
+from oci.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stdio:
     """The process's ends of its streams; None is /dev/null. They stay the caller's."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias
 
 from cri.errors import ResourceExhausted
+from oci.values import frozen
 
 LIFETIME_S: Final = 60.0
 MAX_PENDING: Final = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecTicket:
     """`kind` is also the first part of the URL's path."""
 
@@ -26,7 +26,7 @@ class ExecTicket:
     stderr: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttachTicket:
     kind: ClassVar[str] = "attach"
     container_id: str
@@ -36,7 +36,7 @@ class AttachTicket:
     stderr: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PortForwardTicket:
     """`ports` are those that the caller announced, for old WebSocket clients; SPDY streams name theirs themselves."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import wsproto.events
@@ -20,6 +19,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 from cri.streaming.errors import ProtocolError
+from oci.values import frozen
 
 #: The channel of version 5 whose messages are numbers of channels that the sender has finished.
 CLOSE_CHANNEL: Final = 255
@@ -32,18 +32,18 @@ NORMAL_CLOSURE: Final = 1000
 PROTOCOL_ERROR: Final = 1002
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChannelData:
     channel: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChannelFinished:
     channel: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Closed:
     """The peer ended the connection properly."""
 
@@ -58,7 +58,7 @@ def accept_key(key: str) -> str:
     return generate_accept_token(key.encode("latin-1")).decode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Piece:
     data: bytes
     first: bool

@@ -23,7 +23,7 @@ OURS = ("oci", "cni", "imagesvc", "cri", "deploy", "e2e", "tests")
 
 ALLOWED = {
     "oci": ("oci",),
-    "cni": ("cni", "oci.syscalls"),
+    "cni": ("cni", "oci.syscalls", "oci.values"),
     "imagesvc": ("imagesvc", "oci.syscalls", "oci.mounts"),
     "cri": ("cri", "oci", "cni", "imagesvc"),
     "deploy": ("deploy",),

@@ -28,6 +28,7 @@ class FakeDaemon:
     settings = with_derived(Settings())
     features = Features(recursive_read_only_mounts=True, supplemental_groups_policy=True)
     runtime_handlers = ("", "coracle", "runc")
+    launcher_problem = ""
 
     def __init__(self, network: NetworkStatus | None = None, driver: str = "v1") -> None:
         self.networks: Any = SimpleNamespace(status=lambda: network or NetworkStatus(ready=True))
@@ -53,6 +54,15 @@ async def test_status_has_both_conditions() -> None:
         ("NetworkReady", True, ""),
     ]
     assert not answer.info
+
+
+async def test_without_a_launcher_the_runtime_is_not_ready() -> None:
+    daemon = FakeDaemon()
+    daemon.launcher_problem = "no pod can be started: launcher: exited"
+    answer = await status(daemon, api.StatusRequest(), CALL)
+    (runtime,) = [each for each in answer.status.conditions if each.type == "RuntimeReady"]
+    assert (runtime.status, runtime.reason) == (False, "LauncherNotRunning")
+    assert runtime.message == daemon.launcher_problem
 
 
 async def test_a_network_that_is_not_ready_says_why() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from cri.streaming.spdy.headers import Headers
+from oci.values import frozen
 
 
 class ResetStatus(enum.IntEnum):
@@ -30,7 +30,7 @@ class GoAwayStatus(enum.IntEnum):
     INTERNAL_ERROR = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StreamOpened:
     """SYN_STREAM. `fin`: the peer sends nothing on it; `unidirectional`: it expects nothing."""
 
@@ -42,7 +42,7 @@ class StreamOpened:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StreamReplied:
     """SYN_REPLY."""
 
@@ -51,21 +51,21 @@ class StreamReplied:
     fin: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HeadersReceived:
     stream_id: int
     headers: Headers
     fin: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DataReceived:
     stream_id: int
     data: bytes
     fin: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StreamReset:
     """RST_STREAM."""
 
@@ -73,25 +73,25 @@ class StreamReset:
     status: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PingReceived:
     ping_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GoAwayReceived:
     last_stream_id: int
     status: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SettingsReceived:
     """(id, flags, value) of each setting."""
 
     settings: tuple[tuple[int, int, int], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WindowUpdated:
     stream_id: int
     delta: int
