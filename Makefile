@@ -115,6 +115,14 @@ oci-suite: setup ## crun's and runtime-tools' suites on coracle-oci: make oci-su
 bench-oci: setup ## coracle-oci and the executor as a library beside Debian's crun and runc, as ratios (root)
 	$(BIN)/python -m e2e.oci.bench $(ARGS)
 
+.PHONY: bundle
+bundle: setup ## build the relocatable bundle and its archive below dist/ (ARGS=--help tells more)
+	$(BIN)/python -m deploy.bundle $(ARGS)
+
+.PHONY: verify-bundle
+verify-bundle: setup ## build the bundle twice, compare, run pods from it under Debian 12, 13 and nothing at all (root)
+	$(BIN)/python -m e2e.bundle $(ARGS)
+
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files
 	$(BIN)/python -m cri.api.generate

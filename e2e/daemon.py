@@ -38,6 +38,8 @@ class DaemonSettings:
     addresses: str = ""
     """The pods' range, where `subnet` would be too small."""
     flags: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+    """The command `coracle`, where it is not this environment's."""
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -88,7 +90,9 @@ class Daemon:
         return self._program.pid
 
     def program(self) -> list[str]:
-        """The command `coracle` of this environment."""
+        """The command `coracle`: the settings', or this environment's."""
+        if self.settings.program:
+            return list(self.settings.program)
         script = Path(sys.executable).parent / "coracle"
         return [str(script)] if script.exists() else [sys.executable, "-c", "from cri.cli import main; main()"]
 
