@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from deploy.bundle.elf import closure
 from deploy.image import Image, ImageConfig, Layer, LayerBuilder, Platform, Registry
 from e2e import debian
 from e2e.images.busybox import GROUP, PASSWD, add_busybox
 from e2e.images.catalog import cached_layer, stamped
-from deploy.bundle.elf import closure
 from e2e.images.nginx import add_libraries, nginx_layer
 from e2e.images.pause import pause_layer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from deploy.bundle.elf import closure
 from deploy.image import Layer, LayerBuilder
 from e2e import debian
-from deploy.bundle.elf import closure
 
 PAGE: Final = "<!doctype html>\n<title>Coracle</title>\n<p>Served from a container that Coracle runs.\n"
 _CONFIGURATION: Final = """\
