@@ -1,18 +1,27 @@
-"""What Coracle counts and times, for Prometheus: the names, their labels, and when they move.
+"""What Coracle counts and times, for Prometheus. The only module that imports prometheus_client.
 
 Names and labels are CRI-O's with `coracle` in its place, so that its dashboards work after one substitution; beside
 them stands `operations_duration_seconds`, a histogram, for percentiles. Labels are bounded: no image names, no digests.
 
-`cri.exposition` knows the format, `cri.metrics_server` serves it.
+Owns the registry and the names; `cri.metrics_server` serves them.
 """
 
 from __future__ import annotations
 
-import sys
+import platform
 from collections.abc import Callable
 from typing import Final
 
-from cri.exposition import Registry
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
+
 from cri.version import VERSION
 
 PREFIX: Final = "container_runtime_coracle"
@@ -50,63 +59,70 @@ class Metrics:
     """One daemon's figures, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry: Final = Registry()
-        counter, gauge = self.registry.counter, self.registry.gauge
-        self.operations_total = counter(f"{PREFIX}_operations", "Calls answered, by operation.", "operation")
-        self.operations_errors_total = counter(
-            f"{PREFIX}_operations_errors", "Calls that failed, by operation.", "operation"
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry: Final = CollectorRegistry()
+        self.operations_total = self._counter("operations", "Calls answered, by operation.", "operation")
+        self.operations_errors_total = self._counter(
+            "operations_errors", "Calls that failed, by operation.", "operation"
         )
-        self.operations_latency_seconds = gauge(
-            f"{PREFIX}_operations_latency_seconds", "Seconds that the latest call took, by operation.", "operation"
+        self.operations_latency_seconds = self._gauge(
+            "operations_latency_seconds", "Seconds that the latest call took, by operation.", "operation"
         )
-        self.operations_latency_seconds_total = self.registry.summary(
+        self.operations_latency_seconds_total = Summary(
             f"{PREFIX}_operations_latency_seconds_total",
             "Seconds that calls and the steps in them took, by operation.",
-            "operation",
+            ["operation"],
+            registry=self.registry,
         )
-        self.operations_duration_seconds = self.registry.histogram(
-            f"{PREFIX}_operations_duration_seconds", "Seconds that calls took, by operation.", _DURATIONS, "operation"
+        self.operations_duration_seconds = Histogram(
+            f"{PREFIX}_operations_duration_seconds",
+            "Seconds that calls took, by operation.",
+            ["operation"],
+            buckets=_DURATIONS,
+            registry=self.registry,
         )
-        self.image_pulls_bytes_total = counter(
-            f"{PREFIX}_image_pulls_bytes",
+        self.image_pulls_bytes_total = self._counter(
+            "image_pulls_bytes",
             "Bytes fetched for layers, by media type and by size of the layer.",
             "mediatype",
             "size",
         )
-        self.image_pulls_skipped_bytes_total = counter(
-            f"{PREFIX}_image_pulls_skipped_bytes",
-            "Bytes of layers that were here already, by size of the layer.",
-            "size",
+        self.image_pulls_skipped_bytes_total = self._counter(
+            "image_pulls_skipped_bytes", "Bytes of layers that were here already, by size of the layer.", "size"
         )
-        self.image_pulls_success_total = counter(f"{PREFIX}_image_pulls_success", "Images pulled.").labels()
-        self.image_pulls_failure_total = counter(
-            f"{PREFIX}_image_pulls_failure", "Pulls that failed, by kind.", "error"
+        self.image_pulls_success_total = self._counter("image_pulls_success", "Images pulled.")
+        self.image_pulls_failure_total = self._counter("image_pulls_failure", "Pulls that failed, by kind.", "error")
+        self.image_pulls_layer_size = Histogram(
+            f"{PREFIX}_image_pulls_layer_size",
+            "Bytes per layer fetched.",
+            buckets=_LAYER_SIZES,
+            registry=self.registry,
         )
-        self.image_pulls_layer_size = self.registry.histogram(
-            f"{PREFIX}_image_pulls_layer_size", "Bytes per layer fetched.", _LAYER_SIZES
-        ).labels()
-        self.image_layer_reuse_total = counter(f"{PREFIX}_image_layer_reuse", "Layers found here already.", "name")
-        self.containers_oom_total = counter(
-            f"{PREFIX}_containers_oom", "Containers killed for want of memory."
-        ).labels()
-        self.containers_oom_count_total = counter(
-            f"{PREFIX}_containers_oom_count", "Containers killed for want of memory, by name.", "name"
+        self.image_layer_reuse_total = self._counter("image_layer_reuse", "Layers found here already.", "name")
+        self.containers_oom_total = self._counter("containers_oom", "Containers killed for want of memory.")
+        self.containers_oom_count_total = self._counter(
+            "containers_oom_count", "Containers killed for want of memory, by name.", "name"
         )
-        self.containers_log_dropped_bytes_total = counter(
-            f"{PREFIX}_containers_log_dropped_bytes", "Bytes of containers' logs dropped by their limits."
-        ).labels()
-        self.containers_stopped_monitor_count = gauge(
-            f"{PREFIX}_containers_stopped_monitor_count", "Shims that died before their containers, by pod.", "name"
+        self.containers_log_dropped_bytes_total = self._counter(
+            "containers_log_dropped_bytes", "Bytes of containers' logs dropped by their limits."
         )
-        self.resources_stalled_at_stage = gauge(
-            f"{PREFIX}_resources_stalled_at_stage",
-            "Creates whose caller lost patience, by what they waited for.",
-            "stage",
+        self.containers_stopped_monitor_count = self._gauge(
+            "containers_stopped_monitor_count", "Shims that died before their containers, by pod.", "name"
         )
-        self.processes_defunct = gauge(f"{PREFIX}_processes_defunct", "Zombie processes on this host.").labels()
-        gauge(f"{PREFIX}_default_runtime", "1 for the default runtime handler.", "runtime").labels("coracle").set(1)
-        python = ".".join(map(str, sys.version_info[:3]))
-        gauge(f"{PREFIX}_build_info", "1, with what is running.", "version", "python").labels(VERSION, python).set(1)
+        self.resources_stalled_at_stage = self._gauge(
+            "resources_stalled_at_stage", "Creates whose caller lost patience, by what they waited for.", "stage"
+        )
+        self.processes_defunct = self._gauge("processes_defunct", "Zombie processes on this host.")
+        self.default_runtime = self._gauge("default_runtime", "1 for the default runtime handler.", "runtime")
+        self.default_runtime.labels("coracle").set(1)
+        build = self._gauge("build_info", "1, with what is running.", "version", "python")
+        build.labels(VERSION, platform.python_version()).set(1)
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", help, labels, registry=self.registry)
 
     def operation(self, name: str) -> Operation:
         """The series of the call `name`, which is the bare name of the RPC."""
@@ -148,15 +164,18 @@ class Metrics:
 
     def forget_container(self, name: str) -> None:
         """The container is gone: so is its series, or they would grow without end."""
-        self.containers_oom_count_total.forget(name)
+        try:
+            self.containers_oom_count_total.remove(name)
+        except KeyError:
+            pass  # it never ran out of memory
 
     def count_zombies_with(self, count: Callable[[], int]) -> None:
         """`count` is called for each scrape."""
-        self.processes_defunct.read_with(count)
+        self.processes_defunct.set_function(count)
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        return self.registry.text()
+        return generate_latest(self.registry)
 
 
 def _size_class(size: int) -> str:

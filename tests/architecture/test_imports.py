@@ -34,7 +34,7 @@ ALLOWED = {
 LIBRARIES = {
     "grpc": ("cri", "e2e"),
     "google": ("cri", "e2e"),
-    "prometheus_client": (),
+    "prometheus_client": ("cri",),
     "opentelemetry": ("cri",),
     "pyroute2": ("cni",),
     "kubernetes": ("deploy", "e2e"),

@@ -19,7 +19,6 @@ from cri.api import coracle_pb2 as own
 from cri.api import coracle_pb2_grpc as own_rpcs
 from cri.api import runtime_pb2 as api
 from cri.api import runtime_pb2_grpc as rpcs
-from cri.cli.serving import plain
 from cri.cli.tables import age, short_id, size
 from cri.cli.verbs import commands as main
 from cri.config import KEYS, load_settings
@@ -146,6 +145,14 @@ class FakeCoracle(own_rpcs.CoracleServicer):
         yield own.WatchPullsResponse(pulls=[own.Pull(image=request.image, layers=[layer])])
         self.watched.set()
 
+    def Check(self, request: Any, context: Any) -> Any:
+        yield own.CheckResponse(progress=own.CheckProgress(part="layers", done=0, total=1))
+        if not request.skip_layers:
+            finding = own.Finding(
+                subject="layer x", problem="it is short", remedy="pull again", repairable=True, repaired=request.repair
+            )
+            yield own.CheckResponse(finding=finding)
+
 
 class Served:
     def __init__(self, address: str) -> None:
@@ -250,20 +257,26 @@ def test_sizes(number: int, text: str) -> None:
     assert size(number) == text
 
 
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        ((), 1, "layer x: it is short\n    `coracle check --repair` mends it\n1 found\n"),
+        (("--repair",), 0, "layer x: it is short\n    repaired\n1 found, 1 repaired\n"),
+        (("--skip-layers",), 0, "everything is as it should be\n"),
+    ],
+)
+def test_check_says_what_is_wrong_and_what_to_do(
+    served: Served, flags: tuple[str, ...], status: int, words: str
+) -> None:
+    done = run("check", f"--listen={served.address}", *flags)
+    assert (done.exit_code, done.output) == (status, words)
+
+
+def test_check_for_programs(served: Served) -> None:
+    done = run("check", f"--listen={served.address}", "--json")
+    assert json.loads(done.output)["subject"] == "layer x"
+
+
 def test_ages_and_ids() -> None:
     assert [age(0, now) for now in (-5, 59, 60, 7200, 200_000)] == ["0s", "59s", "1m", "2h", "2d"]
     assert short_id(IMAGE_ID) == "5" * 13
-
-
-def test_a_plain_serve_needs_no_command_line_library() -> None:
-    flags = plain(["--root=/a", "--log-level", "debug", "--cni-bin-dir=/b", "--cni-bin-dir=/c", "--config=/d"])
-    assert flags is not None
-    assert flags.config == Path("/d")
-    assert {flag: texts for flag, texts in flags.texts.items() if texts} == {
-        "--root": ["/a"], "--log-level": ["debug"], "--cni-bin-dir": ["/b", "/c"],
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--rot=/a"], ["--root"], ["extra"], ["--root=/a", "--"]])
-def test_every_other_serve_is_left_to_the_command_line(arguments: list[str]) -> None:
-    assert plain(arguments) is None
