@@ -50,7 +50,8 @@ def _program() -> list[str]:
 @click.option("--metrics-url", default="", envvar="CORACLE_INSTALLER_METRICS_URL", help="The daemon's own.")
 @click.option("--removed", is_flag=True, help="Ready means that nothing is left.")
 @click.option("--marked-then", metavar="JSON", help="Become this command once the node is marked to be switched.")
-def command(address: str, place: Place, metrics_url: str, removed: bool, marked_then: str | None) -> None:
+@click.option("--look", type=float, default=_LOOK_S, metavar="SECONDS", help="How often the mark is looked for.")
+def command(address: str, place: Place, metrics_url: str, removed: bool, marked_then: str | None, look: float) -> None:
     """Serve /healthz, /readyz and /metrics at ADDRESS (host:port) until the end."""
     name, _, port = address.rpartition(":")
     presence = Presence(host=Host(place.host_root), metrics_url=metrics_url, removed=removed)
@@ -60,7 +61,7 @@ def command(address: str, place: Place, metrics_url: str, removed: bool, marked_
         threading.Event().wait()
     argv = json.loads(str(marked_then))
     while not _is_marked(place):
-        time.sleep(_LOOK_S)
+        time.sleep(look)
     server.shutdown()
     os.execv(argv[0], argv)
 
