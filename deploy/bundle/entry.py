@@ -17,14 +17,12 @@ from deploy.bundle.packages import Package, PackageStore
 
 SOURCE: Final = Path(__file__).with_name("entry.c")
 
-# `site` is not run, so a command's packages are named here; the installer has some that a node's daemon does without.
+# `site` is not run, so where a command's packages are is named here. The installer's image has some more beside the
+# bundle (deploy/node_images), which a node's daemon does without.
 COMMANDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "coracle": ("from cri.cli import main\nmain()\n", ("site",)),
     "coracle-oci": ("from oci.cli import main\nmain()\n", ("site",)),
-    "coracle-installer": (
-        'import runpy\nrunpy.run_module("deploy.installer", run_name="__main__")\n',
-        ("site", "site-installer"),
-    ),
+    "coracle-installer": ("from deploy.installer.cli import main\nmain()\n", ("site", "../installer-site")),
 }
 
 

@@ -65,14 +65,18 @@ def commands(where: Place) -> str:
     said = where.run(f"{PLACE}/bin/coracle", "--version").strip()
     if not said.startswith("coracle, version "):
         raise CheckFailed("coracle --version", said)
+    executor(where)
+    return said
+
+
+def executor(where: Place) -> None:
+    """coracle-oci, which needs the interpreter alone; and that a child of the interpreter is the bundle's too."""
     features = json.loads(where.run(f"{PLACE}/bin/coracle-oci", "features"))
     if "linux" not in features:
         raise CheckFailed("coracle-oci features", features)
-    # A child of the interpreter, started by its own name, is the bundle's too; not the host's, which may have none.
     child = where.run(f"{PLACE}/bin/python3", "-I", "-S", "-c", _CHILD).strip()
     if not child.startswith(f"{PLACE}/lib/python3"):
         raise CheckFailed("a child of the interpreter", child)
-    return said
 
 
 def container(where: Place) -> str:
