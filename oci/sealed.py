@@ -14,6 +14,7 @@ import sys
 # linux/memfd.h; Python names it from 3.14 on. Nothing but built-in modules is loaded here: the command line does this
 # before anything else, in an interpreter that is about to be replaced.
 _MFD_EXEC = 0x10
+_PT_INTERP = 3
 
 
 # The loader's place in a bundle (deploy/bundle), relative to bin/.
@@ -34,6 +35,36 @@ def interpreter() -> tuple[str, list[str]]:
         return path, [path]
     options = ["--inhibit-cache", "--library-path", f"{root}/lib", "--argv0", sys.executable]
     return loader, [loader, *options, f"{root}/libexec/python3"]
+
+
+def through_loader(path: str) -> tuple[str, list[str]] | None:
+    """The same for the executable at `path`, by its dynamic loader, of which a copy costs a thirtieth; the executable
+    is mapped then like a library. None where there is no loader that takes `--argv0` (glibc 2.33).
+    """
+    name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    loader = _loader(path)
+    if name != "glibc" or tuple(map(int, version.split("."))) < (2, 33) or loader is None:
+        return None
+    return loader, [loader, "--argv0", path, path]
+
+
+def _loader(path: str) -> str | None:
+    """What the executable's program headers name (elf(5), PT_INTERP)."""
+    with open(path, "rb", 0) as file:
+        head = file.read(4096)
+    if head[:6] != b"\x7fELF\x02\x01":
+        return None
+    first, size, count = _number(head, 32, 8), _number(head, 54, 2), _number(head, 56, 2)
+    for index in range(count):
+        entry = first + size * index
+        if _number(head, entry, 4) == _PT_INTERP:
+            offset, length = _number(head, entry + 8, 8), _number(head, entry + 32, 8)
+            return os.fsdecode(head[offset : offset + length].rstrip(b"\0")) or None
+    return None
+
+
+def _number(data: bytes, offset: int, size: int) -> int:
+    return int.from_bytes(data[offset : offset + size], "little")
 
 
 def seal(path: str) -> int:

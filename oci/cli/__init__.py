@@ -1,8 +1,8 @@
 """coracle-oci: the executor as a command, with runc's verbs and flags, for containerd, Podman and conformance suites.
 
     dispatch.py   global options, choice of the verb, errors          options.py   the option loop
-    *_verb.py     one verb each; only the called one is imported      bundle.py, lifecycle.py   what verbs share
-    sealing.py    the sealed copy that enters containers
+    *_verb.py     one verb each; only the called one is imported      bundle.py, containers.py, lifecycle.py   shared
+    sealing.py    the sealed copy that enters containers          preload.py   a verb's modules from one file
 
 This module stays empty of imports: a verb that enters a container first starts again as a sealed copy of the
 interpreter, and whatever was loaded before that is loaded twice.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _ENTERING = frozenset(("create", "run", "exec"))
+_PRELOADED = frozenset(("create", "delete", "exec", "kill", "list", "pause", "ps", "resume", "run", "start", "state"))
 
 
 def main() -> NoReturn:
@@ -29,6 +30,9 @@ def main() -> NoReturn:
 
     # A process this short makes no garbage that is worth looking for.
     gc.disable()
+    from oci.cli.preload import load
+
+    load(next((word for word in sys.argv[1:] if word in _PRELOADED), ""))
     from oci.cli.dispatch import dispatch
 
     end(dispatch(sys.argv[1:]))

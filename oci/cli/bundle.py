@@ -6,12 +6,11 @@ import os
 import time
 
 from oci import sockets
-from oci.cli.options import Option, Parsed, UsageError, switch, value
+from oci.cli.containers import only_word, open_descriptors, parse_config
+from oci.cli.options import Option, Parsed, switch, value
 from oci.cli.report import warn
 from oci.engine import Created, CreateRequest, Engine
-from oci.errors import SpecError
 from oci.exits import ExitStack
-from oci.json_text import loads
 from oci.spec import Process, Spec
 from oci.state import START_SOCKET, ContainerState, StateDirectory, process_start
 from oci.values import record, replace
@@ -51,14 +50,6 @@ def read_bundle(parsed: Parsed) -> tuple[str, bytes, Spec]:
     with open(path, "rb") as file:
         content = file.read()
     return bundle, content, parse_config(content, path)
-
-
-def parse_config(content: bytes, path: str) -> Spec:
-    try:
-        document = loads(content)
-    except (ValueError, RecursionError) as error:
-        raise SpecError("", f"{path}: {error}")
-    return Spec.from_json(document)
 
 
 def plan_lines(container_id: str, parsed: Parsed) -> tuple[str, ...]:
@@ -117,35 +108,6 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
     return Made(state=state, spec=spec, created=created, cgroup=cgroup)
 
 
-def open_descriptors(count: int) -> tuple[int, ...]:
-    """Those of the `count` descriptors from 3 on that our caller left open; to be asked before we open any."""
-    return tuple(fd for fd in range(3, 3 + count) if _is_open(fd))
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
-def send_console(path: str, master: int) -> None:
-    """What `--console-socket` expects: one message, one descriptor."""
-    with sockets.closing_socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as receiver:
-        receiver.connect(path)
-        sockets.send(receiver, b"/dev/ptmx", master)
-
-
-def write_pid(parsed: Parsed, pid: int) -> None:
-    """In one piece: a reader never sees half a number."""
-    if path := parsed.text("pid-file"):
-        temporary = f"{path}.new"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(str(pid))
-        os.rename(temporary, path)
-
-
 def make_cgroup(settings: Settings, container_id: str, spec: Spec) -> Cgroup | None:
     if settings.cgroup_manager == "disabled":
         return None
@@ -157,20 +119,6 @@ def make_cgroup(settings: Settings, container_id: str, spec: Spec) -> Cgroup | N
     else:
         path = os.path.normpath(f"/{path or container_id}")
     return cgroups.detect(settings.cgroup_manager).create(path, spec.linux.resources)
-
-
-def open_cgroup(state: ContainerState) -> Cgroup | None:
-    if state.cgroup_path is None:
-        return None
-    from oci import cgroups
-
-    return cgroups.detect(state.cgroup_manager).open(state.cgroup_path)
-
-
-def only_word(parsed: Parsed) -> str:
-    if len(parsed.words) != 1:
-        raise UsageError("needs exactly one container id")
-    return parsed.words[0]
 
 
 def _listen(directory: str) -> sockets.Socket:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from oci.checkpoint.dump import DumpRequest, dump, outside_of, refuse_strange
-from oci.cli.bundle import only_word, parse_config
+from oci.checkpoint.dump import DumpRequest, dump, freezer_directory, outside_of, refuse_strange
 from oci.cli.checkpoint_options import OPTIONS as COMMON
-from oci.cli.checkpoint_options import common, freezer_of
+from oci.cli.checkpoint_options import common
+from oci.cli.containers import only_word, parse_config
 from oci.cli.lifecycle import destroy
 from oci.cli.options import Parsed, switch, value
 from oci.cli.status import status_of
@@ -51,7 +51,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
             work=os.path.abspath(parsed.text("work-path") or images),
             program=parsed.text("criu") or "criu",
             outside=outside_of(spec),
-            freezer=freezer_of(settings, state.cgroup_path),
+            freezer=None if state.cgroup_path is None else freezer_directory(state.cgroup_path),
             pre_dump=pre_dump,
             options=common(parsed),
         )

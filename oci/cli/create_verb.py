@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from oci.cli.bundle import CREATE_OPTIONS, make, only_word, plan_lines, send_console, write_pid
+from oci.cli.bundle import CREATE_OPTIONS, make, plan_lines
+from oci.cli.containers import only_word, send_console, write_pid
 from oci.cli.options import Parsed, UsageError
 from oci.exits import ExitStack
 

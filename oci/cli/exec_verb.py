@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from oci.cli.bundle import open_cgroup, open_descriptors, parse_config, send_console, write_pid
+from oci.cli.containers import open_cgroup, open_descriptors, parse_config, send_console, write_pid
 from oci.cli.foreground import wait_for
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.cli.status import status_of

@@ -27,7 +27,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
     state = directory.load(container_id)
     status = directory.status(state)
     if parsed.switch("all") and state.cgroup_path is not None:
-        from oci.cli.bundle import open_cgroup
+        from oci.cli.containers import open_cgroup
 
         cgroup = open_cgroup(state)
         if cgroup is not None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import time
 
-from oci.cli.bundle import open_cgroup
+from oci.cli.containers import open_cgroup
 from oci.cli.report import warn
-from oci.engine.hooks import run_hooks, state_document
 from oci.errors import HookError
 from oci.signals import signal
-from oci.spec import Spec
 from oci.state import ContainerState, StateDirectory, process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
+    from oci.spec import Spec
 
 
 _PATIENCE = 10.0
@@ -25,6 +24,8 @@ def poststart(state: ContainerState, spec: Spec) -> None:
     """A failing hook stops the container and is the caller's error (runtime.md, 1.3)."""
     if spec.hooks is None or not spec.hooks.poststart:
         return
+    from oci.engine.hooks import run_hooks, state_document
+
     document = state_document(state.container_id, "running", state.pid, state.bundle, state.annotations)
     try:
         run_hooks("poststart", spec.hooks.poststart, document)
@@ -39,8 +40,10 @@ def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> Non
         cgroup.kill(signal.SIGKILL)
         cgroup.remove()
     StateDirectory(settings.root).remove(state.container_id)
-    if spec is None or spec.hooks is None:
+    if spec is None or spec.hooks is None or not spec.hooks.poststop:
         return
+    from oci.engine.hooks import run_hooks, state_document
+
     document = state_document(state.container_id, "stopped", 0, state.bundle, state.annotations)
     for hook in spec.hooks.poststop:
         try:

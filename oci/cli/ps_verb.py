@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from oci.cli.bundle import only_word, open_cgroup
+from oci.cli.containers import only_word, open_cgroup
 from oci.cli.options import Parsed, UsageError, value
 from oci.errors import StateError
 from oci.state import StateDirectory

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from oci.checkpoint.dump import outside_of
 from oci.checkpoint.restore import Restored, RestoreRequest, restore
-from oci.cli.bundle import make_cgroup, only_word, read_bundle, send_console, write_pid
+from oci.cli.bundle import make_cgroup, read_bundle
 from oci.cli.checkpoint_options import OPTIONS as COMMON
 from oci.cli.checkpoint_options import common
+from oci.cli.containers import only_word, send_console, write_pid
 from oci.cli.foreground import wait_for
 from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch, value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oci.cli.bundle import only_word, open_cgroup
+from oci.cli.containers import only_word, open_cgroup
 from oci.cli.options import Option, Parsed
 from oci.cli.status import status_of
 from oci.errors import StateError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from oci.cli.bundle import CREATE_OPTIONS, Made, make, only_word, plan_lines, send_console, write_pid
+from oci.cli.bundle import CREATE_OPTIONS, Made, make, plan_lines
+from oci.cli.containers import only_word, send_console, write_pid
 from oci.cli.foreground import wait_for
 from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch

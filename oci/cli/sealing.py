@@ -1,7 +1,8 @@
 """Going on as a sealed copy of ourselves before a container is entered (CVE-2019-5736).
 
 Until its execve, a process that enters a container is this interpreter, and a container whose program is /proc/self/exe
-(or a script that names it) is it even longer. The host's file must not be behind that name.
+(or a script that names it) is it even longer. The host's file must not be behind that name. Behind it is a sealed copy
+of the dynamic loader, which has mapped the interpreter; where that cannot be, one of the interpreter.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def become_sealed() -> None:
         return
     try:
         executable, command = sealed.interpreter()
+        if command == [executable]:
+            executable, command = sealed.through_loader(executable) or (executable, command)
         copy = sealed.seal(executable)
         packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         # With its path as argv[0] the interpreter finds its library as before.

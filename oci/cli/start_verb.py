@@ -64,7 +64,7 @@ def _duties(directory: StateDirectory, state: ContainerState) -> Duties:
     duties = Duties()
     content = directory.config(state.container_id)
     if b"listenerPath" in content:
-        from oci.cli.bundle import parse_config
+        from oci.cli.containers import parse_config
         from oci.engine.hooks import state_document
         from oci.engine.listener import send_listener
 
@@ -79,7 +79,7 @@ def _poststart(settings: Settings, directory: StateDirectory, state: ContainerSt
     content = directory.config(state.container_id)
     if b"poststart" not in content or not loads(content).get("hooks"):
         return
-    from oci.cli.bundle import parse_config
+    from oci.cli.containers import parse_config
     from oci.cli.lifecycle import destroy, poststart
 
     spec = parse_config(content, "config.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from oci.cli.bundle import only_word, open_cgroup
+from oci.cli.containers import only_word, open_cgroup
 from oci.cli.options import Parsed, UsageError, value
 from oci.errors import SpecError, StateError
 from oci.spec import Resources

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from oci.cli.bundle import parse_config
+from oci.cli.containers import parse_config
 from oci.cli.spec_verb import template
 from oci.errors import OciError
 from oci.plan.container import plan_container

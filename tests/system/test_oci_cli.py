@@ -235,9 +235,10 @@ def test_dry_run_shows_the_steps(oci: Command) -> None:
 
 
 def test_a_containers_self_is_not_the_hosts_interpreter(oci: Command) -> None:
-    """CVE-2019-5736, with a root filesystem that has all the interpreter needs: it runs, but from a sealed copy."""
+    """CVE-2019-5736, with a root filesystem that has all the interpreter needs: what runs is a sealed copy of its loader."""
     script = "import os; print(os.readlink('/proc/self/exe')); open('/proc/self/exe', 'r+b')"
-    oci.config("/proc/self/exe", "-I", "-S", "-c", script, env=["PATH=/bin"])
+    interpreter = str(Path(sys.executable).resolve())
+    oci.config("/proc/self/exe", interpreter, "-I", "-S", "-c", script, env=["PATH=/bin"])
     document = json.loads((oci.bundle / "config.json").read_text())
     prefix = str(Path(sys.executable).resolve().parents[1])
     for directory in {"/lib", "/lib64", "/usr/lib", prefix}:
