@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from imagesvc.errors import RegistryConfigError
 from imagesvc.registry.messages import Failure, Request, Response, Send, Tls, Trouble, Want
+from imagesvc.registry.trust import host_context
 
 _PIECE: Final = 256 << 10
 _AGENT: Final = "coracle"
@@ -156,7 +157,7 @@ class Transport:
     def _context(self, tls: Tls) -> ssl.SSLContext:
         context = self._contexts.get(tls)
         if context is None:
-            context = ssl.create_default_context()
+            context = host_context()
             for path in tls.ca:
                 with _reading(path):
                     context.load_verify_locations(path)
