@@ -26,6 +26,7 @@ ROLLBACK_SCRIPT: Final = f"{RECORD}/rollback.sh"
 # -- units ----------------------------------------------------------------------------------------------------------
 
 UNIT: Final = "coracle.service"
+UNIT_DROP_IN: Final = f"{UNIT_DIRECTORY}/{UNIT}.d/50-installer.conf"
 SWITCH_UNIT: Final = "coracle-switch.service"
 ROLLBACK_UNIT: Final = "coracle-rollback.service"
 ROLLBACK_TIMER: Final = "coracle-rollback.timer"

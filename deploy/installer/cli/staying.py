@@ -38,9 +38,11 @@ def wait_for_mark(stay: str, place: Place) -> NoReturn:
 
 
 def _program() -> list[str]:
-    own = sys.argv[0]
-    if os.path.isabs(own) and own.endswith("/coracle-installer") and os.access(own, os.X_OK):
-        return [own]
+    """Of a bundle, of a virtual environment, or the module."""
+    in_bundle = Path(__file__).parents[4] / "bin" / "coracle-installer"
+    for own in (str(in_bundle), sys.argv[0]):
+        if os.path.isabs(own) and own.endswith("/coracle-installer") and os.access(own, os.X_OK):
+            return [own]
     return [sys.executable, "-m", "deploy.installer"]
 
 

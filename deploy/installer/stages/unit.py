@@ -1,20 +1,28 @@
-"""The daemon's unit, enabled and running; and the proof that it answers on its socket."""
+"""The daemon's unit, enabled and running; and the proof that it answers on its socket.
+
+The unit is the one that packages ship; a drop-in says where the program lies.
+"""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from typing import Final
 
 from deploy.installer import names
 from deploy.installer.cluster.node import NodeState
 from deploy.installer.context import Context
-from deploy.installer.effects import Effect, Own, Run, WriteFile
+from deploy.installer.effects import Effect, MakeDirectory, Own, Run, WriteFile
 from deploy.installer.errors import NotVerified
 from deploy.installer.host import digest
 from deploy.installer.journal import Kind, Phase
+from deploy.installer.stages.directories import missing_directories
 from deploy.installer.stages.stage import EffectStage
 
 PROGRAM: Final = f"{names.CURRENT}/bin/coracle"
+_DROP_IN: Final = (
+    f"# Written by coracle-installer.\n[Service]\nExecStart=\nExecStart={PROGRAM} serve $CORACLE_FLAGS\n"
+).encode()
 _CLEAR_S: Final = 600.0
 
 
@@ -25,10 +33,13 @@ class Unit(EffectStage):
         assert context.payload is not None  # the artifacts' check came before
         unit = context.payload.unit
         yield WriteFile(path=f"{names.UNIT_DIRECTORY}/{names.UNIT}", content=unit, unit=True)
+        for path in missing_directories(context.host, posixpath.dirname(names.UNIT_DROP_IN)):
+            yield MakeDirectory(path=path)
+        yield WriteFile(path=names.UNIT_DROP_IN, content=_DROP_IN, unit=True)
         yield Own(path=names.DATA)
         yield Own(path="/run/coracle")
         config = context.host.read(names.CONFIG_DROP_IN) or b""
-        yield Run(path=names.UNIT, fingerprint=digest(unit + config + context.payload.identity.encode()))
+        yield Run(path=names.UNIT, fingerprint=digest(unit + _DROP_IN + config + context.payload.identity.encode()))
 
     def apply(self, context: Context) -> bool:
         done = super().apply(context)
