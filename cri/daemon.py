@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cni.errors import CniError
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
-from cri import apparmor, exits, host, recovery, user_namespaces, views
+from cri import apparmor, exits, health, host, recovery, user_namespaces, views
 from cri.config.schema import Builtin, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
@@ -218,6 +218,13 @@ class Daemon:
         root = self.settings.runtime.cgroup_root
         for path in (f"{root}/shims", root):
             await asyncio.to_thread(self.cgroups.open(path).remove_if_empty)
+
+    async def health(self) -> str:
+        return await health.problem(self)
+
+    def note_health(self) -> None:
+        """One row that says when the daemon was last well. Raises sqlite3.Error."""
+        self._database.execute("INSERT OR REPLACE INTO health (id, seen_at) VALUES (1, ?)", (self.now(),))
 
     # --- small services for the handlers --------------------------------------------------------------------------
 

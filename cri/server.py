@@ -45,6 +45,12 @@ LARGEST_REQUEST: Final = 32 << 20
 #: For calls under way at the end. The supervisor's patience (systemd: 90 s) is longer.
 GRACE_S: Final = 10.0
 _SOCKET_MODE: Final = 0o660
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", LARGEST_REQUEST),
+    ("grpc.max_send_message_length", -1),
+    # Pings that measure a network's bandwidth: on a unix socket they only wake both ends up.
+    ("grpc.http2.bdp_probe", 0),
+)
 
 
 class Closeable(Protocol):
@@ -92,9 +98,7 @@ async def serve(
         daemon = await application.open(settings, metrics)
         stack.push_async_callback(daemon.close)
         wrapper = Wrapper(daemon, metrics, tracing)
-        server = grpc.aio.server(
-            options=[("grpc.max_receive_message_length", LARGEST_REQUEST), ("grpc.max_send_message_length", -1)]
-        )
+        server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers(
             tuple(wrapper.service(service, handlers) for service, handlers in application.services)
         )

@@ -99,6 +99,9 @@ class Launcher:
         fds = array.array("i")
         for _level, _kind, content in control:
             fds.frombytes(content)
+        if data == forking.PING:
+            self._daemon.send(forking.pack_answer(0))
+            return True
         request = forking.unpack_request(data)
         if request.oom_score_adj != self._oom_score_adj:
             self._adjust_oom_score(request.oom_score_adj)

@@ -71,6 +71,10 @@ class Launcher:
                 raise
         return shim
 
+    async def ping(self) -> None:
+        """Returns when the launcher has answered; starts it when it is not there. Raises OSError and `ShimGone`."""
+        await (await self._running()).ping()
+
     async def close(self) -> None:
         """The launcher exits; its shims do not."""
         self._closed = True

@@ -65,17 +65,8 @@ class LauncherProcess:
 
     async def fork(self, request: ForkShim, listener: socket.socket, peer: socket.socket) -> int:
         """The pid of the new shim. Raises `ShimGone`, and OSError when the launcher could not fork."""
-        if not self.is_alive:
-            raise ShimGone("launcher", "exited")
         fds = array.array("i", (listener.fileno(), peer.fileno()))
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        try:
-            # Never more than a few hundred bytes under way: the socket takes them at once.
-            self._socket.sendmsg([forking.pack_request(request)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        except ConnectionError:  # it died, and we have not been told yet
-            self._lose()
-            raise ShimGone("launcher", "exited") from None
-        self._waiting.append(answer)
+        answer = self._send(forking.pack_request(request), [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         try:
             pid = forking.unpack_answer(await asyncio.shield(answer))
         except asyncio.CancelledError:
@@ -84,6 +75,24 @@ class LauncherProcess:
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid), "fork of a shim")
         return pid
+
+    async def ping(self) -> None:
+        """Returns when it has answered. Raises `ShimGone`."""
+        await asyncio.shield(self._send(forking.PING, []))
+
+    def _send(self, data: bytes, ancillary: list[tuple[int, int, array.array[int]]]) -> asyncio.Future[bytes]:
+        """The answer to come. Raises `ShimGone`."""
+        if not self.is_alive:
+            raise ShimGone("launcher", "exited")
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        try:
+            # Never more than a few hundred bytes under way: the socket takes them at once.
+            self._socket.sendmsg([data], ancillary)
+        except ConnectionError:  # it died, and we have not been told yet
+            self._lose()
+            raise ShimGone("launcher", "exited") from None
+        self._waiting.append(answer)
+        return answer
 
     async def wait(self) -> int:
         """Its exit code; negative for a signal."""

@@ -27,6 +27,7 @@ MIGRATIONS: Final = (
         id TEXT PRIMARY KEY, sandbox_id TEXT NOT NULL, state TEXT NOT NULL, config BLOB NOT NULL, facts TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    "CREATE TABLE health (id INTEGER PRIMARY KEY CHECK (id = 1), seen_at INTEGER NOT NULL) STRICT;",
 )
 
 Row = tuple[str, str, str, bytes, str]

@@ -7,6 +7,9 @@ shims forked before keep a copy of for themselves.
     daemon -> launcher   sandbox id NUL directory NUL oom_score_adj or ""    + (listening socket, connected socket)
     launcher -> daemon   pid, or "-" errno
 
+    daemon -> launcher   ping                                                whether it is well
+    launcher -> daemon   0
+
 The directory is an absolute path, so it holds no NUL; requests are answered in order.
 """
 
@@ -17,6 +20,7 @@ from oci.values import frozen
 
 LIMIT = 8192
 _READY = b"ready"
+PING = b"ping"
 
 
 @frozen

@@ -42,6 +42,9 @@ class FakeDaemon:
     async def close(self) -> None:
         self.closed = True
 
+    async def health(self) -> str:
+        return ""
+
 
 async def version(daemon: FakeDaemon, request: api.VersionRequest, call: Call) -> api.VersionResponse:
     return api.VersionResponse(version="0.1.0")
@@ -199,8 +202,9 @@ async def test_systemd_hears_of_start_and_stop(
         supervisor.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         async with Running(settings):
-            assert supervisor.recv(100) == b"READY=1"
-        assert supervisor.recv(100) == b"STOPPING=1"
+            assert supervisor.recv(200) == b"STATUS=recovering pods"
+            assert supervisor.recv(200) == f"READY=1\nSTATUS=serving {settings.listen}".encode()
+        assert supervisor.recv(200).startswith(b"STOPPING=1\n")
 
 
 def test_systemd_that_is_not_there_is_no_error(tmp_path: Path) -> None:
