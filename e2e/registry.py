@@ -6,6 +6,7 @@ Owns the process and its configuration. Its storage is a directory that the call
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ def running_registry(directory: Path, *, port: int | None = None) -> Iterator[Ru
     port = port or free_port()
     address = f"127.0.0.1:{port}"
     directory.mkdir(parents=True, exist_ok=True)
+    # A machine that is slow at filling one keeps it from run to run, and is given one that was filled elsewhere.
+    storage = Path(os.environ.get("E2E_REGISTRY_STORAGE") or directory / "blobs")
     configuration = directory / "registry.yml"
     # JSON is YAML: no writer of our own.
     configuration.write_text(
@@ -38,7 +41,7 @@ def running_registry(directory: Path, *, port: int | None = None) -> Iterator[Ru
             {
                 "version": "0.1",
                 "log": {"level": "warn"},
-                "storage": {"filesystem": {"rootdirectory": str(directory / "blobs")}, "delete": {"enabled": True}},
+                "storage": {"filesystem": {"rootdirectory": str(storage)}, "delete": {"enabled": True}},
                 "http": {"addr": address},
             }
         )
