@@ -21,20 +21,22 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from oci import cgroups, syscalls
+from oci import cgroups, cpython, routines, syscalls
 from oci.engine.equipment import Equipment
 from oci.errors import CgroupError, OciError
 from oci.merging import let_pages_merge
+from oci.originals import Originals, keep
 from oci.protocol import forking
 from oci.shim.become import become, close_all_but
 from oci.shim.engine import Executor
-from oci.shim.gather import fill_holes
+from oci.shim.gather import fill_holes, gather, watch
 from oci.shim.shim import Shim
 from oci.shim.warm import warm
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
-_REHEARSALS: Final = 16
+_REHEARSALS: Final = 2
+_QUIET_MS: Final = 100
 _CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY: Final = socket.CMSG_SPACE(8)
 
@@ -70,26 +72,52 @@ class Launcher:
         self._shim = Shim(executor, self._cgroups)
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        gather(watch(self._rehearse))
         self._rehearse()
         if cgroup is not None:
             self._join(cgroup)
 
     def run(self) -> None:
-        gc.collect()
-        self._ballast = fill_holes()  # for the shims to put their own objects side by side
-        gc.freeze()
-        gc.disable()
-        let_pages_merge()
+        originals = self._settle()
         self._daemon.send(forking.pack_ready(self._problems))
         poll = select.poll()
         poll.register(self._daemon, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        wait = None
         while True:
-            for fd, _ in poll.poll():
+            ready = poll.poll(wait)
+            for fd, _ in ready:
                 if fd == self._wake:
                     self._reap()
                 elif not self._serve():
                     return
+            if originals is not None:
+                if not ready:
+                    originals.restore()
+                wait = _QUIET_MS if ready else None
+
+    def _settle(self) -> Originals | None:
+        """From here on everything stays where it is. What the forks will write to lies apart from what they share."""
+        gc.collect()
+        loaded = routines.load()
+        cache = None
+        if loaded is not None and cpython.is_known():
+            cpython.still(cpython.all_code())
+            cache = cpython.type_cache()
+            cpython.raise_counts(loaded, cache)
+            gc.collect()  # also empties the lists of tuples to be used again, which lie everywhere
+        self._ballast = fill_holes()  # for the shims to put their own objects side by side
+        gc.freeze()
+        gc.disable()
+        originals = None
+        try:
+            if loaded is not None:
+                originals = keep(loaded, cache)
+                self._shim.rest_with(originals.restore)
+        except OSError as error:
+            self._problems.append(f"shims will use more memory, nothing gives it back: {error}")
+        let_pages_merge()
+        return originals
 
     def _serve(self) -> bool:
         """One request; False when the daemon is gone."""

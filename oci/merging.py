@@ -1,8 +1,7 @@
 """Equal pages of the shims are one page: this process's memory, and that of its forks, offered to KSM.
 
-A fork of CPython soon has pages of its own, for nothing: counting references writes to nearly every page that it looks
-at, and most of those writes cancel each other, so the pages are copies of what they were. The kernel's same-page
-merging (Documentation/admin-guide/mm/ksm.rst) finds them: fifty shims go from 1.3 MB each to 0.2.
+What shims do is much the same, so they come to have the same pages, each its own. The kernel's same-page merging
+(Documentation/admin-guide/mm/ksm.rst) finds those that `oci.originals` could not give back at once, a minute later.
 
 The offer is made for the mappings there are (MADV_MERGEABLE), not for the process (PR_SET_MEMORY_MERGE): mappings end
 with execve, so a container's memory is never merged. Whether KSM runs is the host's affair (`cri.page_merging`).

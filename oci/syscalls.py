@@ -149,6 +149,8 @@ PIDFD_INFO_EXIT: Final = 1 << 3
 _PIDFD_GET_INFO_64: Final = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
 
 # asm-generic/mman-common.h
+MAP_PRIVATE: Final = 2
+_MAP_FAILED: Final = (1 << 64) - 1
 MADV_MERGEABLE: Final = 12
 
 # linux/keyctl.h
@@ -203,6 +205,9 @@ _umount2: Final = _c.umount2
 _umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _madvise: Final = _c.madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_mmap: Final = _c.mmap
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_mmap.restype = ctypes.c_void_p
 _unshare: Final = _c.unshare
 _setns: Final = _c.setns
 _fstatfs: Final = _c.fstatfs
@@ -422,6 +427,14 @@ def set_mempolicy(mode: int, nodes: int) -> None:
     mask = struct.pack("=16Q", *words)
     if _syscall(_SYS_set_mempolicy, mode, mask if nodes else None, ctypes.c_ulong(1025 if nodes else 0)) < 0:
         raise _fail("set_mempolicy", f"mode {mode:#x} nodes {nodes:#x}")
+
+
+def mmap(length: int, protection: int, fd: int) -> int:
+    """The address of a private mapping of the file, for as long as the process lives."""
+    address = _mmap(None, length, protection, MAP_PRIVATE, fd, 0)
+    if address is None or address == _MAP_FAILED:
+        raise _fail("mmap", f"fd {fd} length {length}")
+    return int(address)
 
 
 def madvise(address: int, length: int, advice: int) -> None:

@@ -23,7 +23,8 @@ with it, and so does a worker that hangs on a dead volume: the shim itself never
     work/          what runs in a worker, one file for each kind of work
     handlers/      containers run by another OCI runtime, in workers as well
 
-One thread, one loop, no timers. Sockets, pipes and sinks are non-blocking, work per wake is bounded. It imports the
+One thread, one loop, no timers but one: when there has been nothing to do for a while, pages that are again what they
+were in the launcher are given back (`oci.originals`). Sockets, pipes and sinks are non-blocking, work per wake is bounded. It imports the
 standard library and `oci` only, all of it before the launcher forks: the shim's memory is the launcher's, page by
 page, until it writes to it. Calling a function for the first time is such a write.
 

@@ -1,5 +1,7 @@
 """The shim's event loop: epoll for descriptors, SIGCHLD for children. Owns neither.
 
+It rests when there is nothing to do: what that means is for others to say.
+
 A callback that raises is logged and the loop goes on: one container's trouble must not end its neighbours' shim.
 """
 
@@ -9,11 +11,16 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from time import monotonic
 
 #: Events handled between two looks at epoll; level-triggered, so what is left over comes first the next time.
 _BATCH = 32
 #: Exits kept for workers that have not told us yet whose they are.
 _UNCLAIMED = 1024
+#: Seconds from a stir to the rest after it, between two rests at least, and to one after the daily round.
+_QUIET = 0.2
+_BETWEEN = 2.0
+_DAILY = 30.0
 
 Ready = Callable[[int], None]
 Exited = Callable[[int], None]
@@ -24,6 +31,17 @@ class Loop:
         self._callbacks: dict[int, Ready] = {}
         self._fault = fault
         self._running = True
+        self._rest: Callable[[], object] | None = None
+        self._rest_at = 0.0
+        self._rested_at = 0.0
+
+    def rest_with(self, rest: Callable[[], object]) -> None:
+        """To be called when there has been something to do, and then nothing for a while."""
+        self._rest = rest
+
+    def stir(self) -> None:
+        """What is being done is more than the daily round."""
+        self._rest_at = monotonic() + _QUIET
 
     def open(self) -> None:
         """In the process whose loop it is."""
@@ -47,7 +65,22 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            self.turn(-1)
+            if self._rest is None:
+                self.turn(-1)
+            elif not self._rest_at:
+                self.turn(-1)
+                self._rest_at = self._rest_at or monotonic() + _DAILY
+            else:
+                self._turn_or_rest(self._rest)
+
+    def _turn_or_rest(self, rest: Callable[[], object]) -> None:
+        now = monotonic()
+        wait = max(self._rest_at, self._rested_at + _BETWEEN) - now
+        if wait > 0:
+            self.turn(wait)
+            return
+        rest()
+        self._rest_at, self._rested_at = 0.0, now
 
     def turn(self, timeout: float) -> None:
         """Handle what is there, or comes within `timeout` seconds (-1: whenever)."""

@@ -176,6 +176,7 @@ class Server:
             transport.close_all(fds)
             self._drop()
             return
+        self._loop.stir()
         try:
             self._answer(request)
         except Exception as error:

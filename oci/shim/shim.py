@@ -20,7 +20,7 @@ from oci.shim.sandbox import Sandbox
 from oci.shim.server import Request, Server
 from oci.shim.sockets import Socket
 from oci.shim.work import description
-from oci.shim.workers import Workers, nothing
+from oci.shim.workers import Outcome, Workers, nothing
 
 LOG_NAME: Final = "shim.log"
 _LOG_LIMIT: Final = 1 << 20
@@ -49,6 +49,7 @@ class Shim:
             b"start": self._containers.start,
             b"kill": self._kill,
             b"delete": self._containers.delete,
+            b"checkpoint": self._checkpoint,
             b"reopen_log": self._containers.reopen_log,
             b"resize": self._resize,
             b"close_stdin": self._close_stdin,
@@ -65,6 +66,10 @@ class Shim:
         self._server.listen(listener)
         self._server.serve(peer)
         self._loop.run()
+
+    def rest_with(self, rest: Callable[[], object]) -> None:
+        """What the shim does when it has nothing to do."""
+        self._loop.rest_with(rest)
 
     def stop_with(self, pid: int) -> None:
         """For a rehearsal: the daemon is our child, and `run` returns at the latest when it ends."""
@@ -103,6 +108,17 @@ class Shim:
             request.done()
         else:
             self._containers.kill(request, kill)
+
+    def _checkpoint(self, request: Request) -> None:
+        sandbox = self._sandbox
+
+        def work() -> Outcome:
+            from oci.shim.work import checkpoint  # of no use in a pod that is never checkpointed
+
+            return checkpoint.dump(request.read(messages.Checkpoint), container, sandbox.namespaces())
+
+        container = self._containers.get(request.key)
+        self._workers.spawn(request, work, nothing)
 
     def _resize(self, request: Request) -> None:
         resize = request.read(messages.Resize)

@@ -1,8 +1,8 @@
 """Runs through parts of a shim's life in the launcher, before that is frozen, so that the forks find them warm.
 
 The interpreter rewrites a function's code while it gets to know it (PEP 659), fills caches of attributes, grows its
-pools: all of that would otherwise be done in every shim anew, in pages of its own, and slowly. Some rounds of what a
-shim and its workers do, with a pod that is not there, settle it.
+pools: all of that would otherwise be done in every shim anew, in pages of its own, and slowly. Some rounds of what
+workers do, and then of a shim's own life, with a pod that is not there, settle it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from oci.spec import Process, Spec
 
 # A function's code is rewritten after eight calls, and what that found is settled some calls later.
 _ROUNDS: Final = 24
-_LIVES: Final = 12
+_LIVES: Final = 2  # what is called in them does not change any more (`oci.shim.gather`)
 #: Seconds after which a process that nobody ended ends.
 _PATIENCE: Final = 5
 _ID: Final = "0" * 64
@@ -72,10 +72,10 @@ _CONFIG: Final[dict[str, Any]] = {
 
 def warm(executor: Executor) -> None:
     """Leaves nothing behind: no process, no descriptor, no file. The caller sets its wakeup descriptor after it."""
-    _rehearse()
     for _ in range(_ROUNDS):
         _plan(executor)
         _messages()
+    _rehearse()
 
 
 def _plan(executor: Executor) -> None:
