@@ -20,6 +20,7 @@ from oci.protocol.messages import (
     AdoptContainer,
     AdoptSandbox,
     Attach,
+    Checkpoint,
     CloseStdin,
     ContainerCreate,
     ContainerExited,
@@ -143,6 +144,10 @@ class Shim:
     async def delete(self, container_id: str) -> None:
         """`StateError` while the init is alive; an unknown container is not an error."""
         await self._connection.request(Delete(container_id=container_id), Done)
+
+    async def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """The container goes on when this returns; `Unsupported` where CRIU is missing."""
+        await self._connection.request(checkpoint, Done)
 
     async def reopen_log(self, container_id: str) -> None:
         await self._connection.request(ReopenLog(container_id=container_id), Done)

@@ -7,6 +7,7 @@ meanwhile comes as notifications, each of which it waits for.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
@@ -37,6 +38,11 @@ class Notification:
     def take(self) -> int | None:
         fd, self.fd = self.fd, None
         return fd
+
+    def close(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
 
 #: Raising makes CRIU give up, where it still can.
@@ -79,6 +85,85 @@ def fresh_log(directory: str, name: str) -> str:
     return path
 
 
+class Session:
+    """One request under way. CRIU is a child of the process that made this."""
+
+    def __init__(
+        self,
+        program: str,
+        kind: Request,
+        options: Options | None,
+        *,
+        inherited: Iterable[int] = (),
+        prepare: Callable[[], None] | None = None,
+        log: str | None = None,
+    ) -> None:
+        """`prepare` runs in the child before it becomes CRIU."""
+        self._stage = kind.name.lower().replace("_", " ")
+        self._log = log
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _become(program, theirs, tuple(inherited), prepare)
+        try:
+            self.socket.send(rpc.request(kind, options))
+        except ConnectionError:
+            pass  # it has died; its exit and its log say why
+
+    def next(self) -> Notification | Answer:
+        """What it says next: something to be done (and to be answered by `go_on`), or its answer. Raises CriuFailed."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self.socket, _LIMIT, 1)
+        except ConnectionError:
+            data, fds = b"", []
+        if not data:
+            raise CriuFailed(self._stage, 0, _reason(self._log) or "it ended without an answer")
+        answer = rpc.answer(data)
+        if answer.kind == Request.NOTIFY.value:
+            return Notification(script=answer.script, pid=answer.pid, criu=self.pid, fd=fds[0] if fds else None)
+        if not answer.success:
+            told = _causes(answer.problem.splitlines())
+            raise CriuFailed(self._stage, answer.errno, _reason(self._log) or told or os.strerror(answer.errno))
+        return answer
+
+    def go_on(self, *, success: bool = True) -> None:
+        try:
+            self.socket.send(rpc.notified(success=success), socket.MSG_NOSIGNAL)
+        except ConnectionError:
+            pass  # `next` says more
+
+    def finish(self, notified: Notified | None = None) -> Answer:
+        """Its answer, with what it asks for done by `notified`; what that raises is raised when CRIU has given up."""
+        problem: BaseException | None = None
+        while True:
+            try:
+                told = self.next()
+            except CriuFailed:
+                if problem is not None:
+                    raise problem from None
+                raise
+            if isinstance(told, Answer):
+                if problem is not None:
+                    raise problem
+                return told
+            try:
+                if notified is not None:
+                    notified(told)
+            except BaseException as error:
+                problem = problem or error
+            told.close()
+            self.go_on(success=problem is None)
+
+    def close(self) -> None:
+        """Waits for CRIU, which ends with its socket."""
+        self.socket.close()
+        try:
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass  # somebody else's child by now
+
+
 def ask(
     program: str,
     kind: Request,
@@ -86,35 +171,14 @@ def ask(
     *,
     inherited: Iterable[int] = (),
     prepare: Callable[[], None] | None = None,
-    notified: Notified | None = None,
     log: str | None = None,
 ) -> Answer:
-    """One request. `prepare` runs in the child before it becomes CRIU. Raises CriuFailed, or what `notified` did."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        with theirs:
-            pid = os.fork()
-            if pid == 0:
-                _become(program, theirs, tuple(inherited), prepare)
-        stage = kind.name.lower().replace("_", " ")
-        problem: BaseException | None = None
-        answer = None
-        try:
-            ours.send(rpc.request(kind, options))
-            answer, problem = _converse(ours, pid, notified)
-        except ConnectionError:
-            pass  # it has died; its exit and its log say why
-        finally:
-            _, status = os.waitpid(pid, 0)
-    if problem is not None:
-        raise problem
-    if answer is None:
-        code = os.waitstatus_to_exitcode(status)
-        raise CriuFailed(stage, 0, _reason(log) or f"it ended with {code} and without an answer")
-    if not answer.success:
-        problem_told = _causes(answer.problem.splitlines())
-        raise CriuFailed(stage, answer.errno, _reason(log) or problem_told or os.strerror(answer.errno))
-    return answer
+    """A whole request, for which nothing has to be done meanwhile. Raises CriuFailed."""
+    session = Session(program, kind, options, inherited=inherited, prepare=prepare, log=log)
+    try:
+        return session.finish()
+    finally:
+        session.close()
 
 
 def version(program: str) -> tuple[int, int, int]:
@@ -125,32 +189,16 @@ def version(program: str) -> tuple[int, int, int]:
     return found
 
 
-def _converse(ours: socket.socket, pid: int, notified: Notified | None) -> tuple[Answer | None, BaseException | None]:
-    """The last answer, and what went wrong in our part of the work."""
-    problem: BaseException | None = None
-    while True:
-        data, fds, _, _ = socket.recv_fds(ours, _LIMIT, 1)
-        if not data:
-            return None, problem
-        answer = rpc.answer(data)
-        if answer.kind != Request.NOTIFY.value:
-            return answer, problem
-        told = Notification(script=answer.script, pid=answer.pid, criu=pid, fd=fds[0] if fds else None)
-        try:
-            if notified is not None:
-                notified(told)
-        except BaseException as error:
-            problem = problem or error
-        if told.fd is not None:
-            os.close(told.fd)
-        ours.send(rpc.notified(success=problem is None))
-
-
 def _become(
     program: str, theirs: socket.socket, inherited: tuple[int, ...], prepare: Callable[[], None] | None
 ) -> NoReturn:
     """The child's part: everything but the channel and what CRIU is to find is closed."""
     try:
+        # What a shim ignores would be ignored by CRIU's helpers too, which it ends by signals.
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if signal.getsignal(number) is not None:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if prepare is not None:
             prepare()
         null = os.open(os.devnull, os.O_RDWR)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 from oci import syscalls as sc
 from oci.checkpoint import criu, external
 from oci.checkpoint.rpc import CGROUP_MODES, Options, Request
 from oci.errors import StateError
+from oci.exits import ExitStack
 from oci.plan.namespaces import CLONE_FLAGS
 from oci.spec import Spec
 from oci.values import fresh, frozen, replace
 
 DUMP_LOG = "dump.log"
-#: Namespaces that CRIU is put into, so that it takes them for granted instead of dumping them.
-ENTERED = frozenset(("ipc", "uts", "network"))
-_FILES = {"ipc": "ipc", "uts": "uts", "network": "net"}
+#: Shared namespaces that CRIU is put into, so that it takes them for granted: it has no names for those.
+ENTERED = frozenset(("ipc", "uts"))
 
 
 @frozen
@@ -47,7 +46,7 @@ def dump(request: DumpRequest) -> None:
         verb = Request.SINGLE_PRE_DUMP if request.pre_dump else Request.DUMP
         if not request.pre_dump:
             external.write_streams(images, keys)
-        spaces = [os.open(f"/proc/{request.pid}/ns/{_FILES[kind]}", os.O_RDONLY) for kind in ENTERED & request.outside]
+        spaces = [os.open(f"/proc/{request.pid}/ns/{kind}", os.O_RDONLY) for kind in ENTERED & request.outside]
         opened.enter_context(sc.closing(*spaces))
 
         def prepare() -> None:
@@ -62,8 +61,7 @@ def dump(request: DumpRequest) -> None:
 def _options(request: DumpRequest, keys: tuple[str, ...], images: int, work: int) -> Options:
     own = request.options
     names = external.mounts_of(request.spec, request.pid, request.supplied) + external.external_streams(keys)
-    if "pid" in request.outside:
-        names += (external.pid_namespace(request.pid),)
+    names += external.namespaces(request.pid, request.outside)
     return replace(
         own,
         images_fd=images,
@@ -105,3 +103,10 @@ def refuse_strange(spec: Spec, container_id: str) -> None:
         raise StateError(container_id, "cannot be checkpointed, it shares a time namespace with others")
     if any(space.type == "user" and space.path for space in spec.linux.namespaces):
         raise StateError(container_id, "cannot be checkpointed, it shares a user namespace with others")
+
+
+def freezer_directory(cgroup_path: str) -> str | None:
+    """The directory whose cgroup CRIU freezes, where there is one; else it stops the processes one by one."""
+    places = (f"/sys/fs/cgroup/freezer{cgroup_path}", f"/sys/fs/cgroup{cgroup_path}")
+    files = ("freezer.state", "cgroup.freeze")
+    return next((place for place, file in zip(places, files, strict=True) if os.path.exists(f"{place}/{file}")), None)

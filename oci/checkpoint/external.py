@@ -1,4 +1,4 @@
-"""What a container has from outside, by the names that CRIU knows it by: mounts, its pid namespace, standard streams.
+"""What a container has from outside, by the names that CRIU knows it by: mounts, namespaces, standard streams.
 
 A dump says `mnt[where it is mounted]:name`, a restore `mnt[name]:source`; the name is the destination in config.json.
 Everything a restore uses comes from the new container's config and caller, never from the archive.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from oci import syscalls as sc
@@ -20,7 +20,8 @@ from oci.plan.mount_options import parse_options
 from oci.plan.mounts import destination
 from oci.spec import Mount, Spec
 
-PID_NAMESPACE: Final = "extRootPidNS"
+#: Shared namespaces that CRIU knows by name: type in config.json -> (its word and file, the name).
+NAMESPACES: Final = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 STREAMS: Final = "descriptors.json"
 CGROUPS: Final = ("cgroup", "cgroup2")
 _LIMIT: Final = 1 << 16
@@ -102,8 +103,13 @@ def sources_of(
     return tuple(f"mnt[{name}]:{source}" for name, source in sources.items())
 
 
-def pid_namespace(pid: int) -> str:
-    return f"pid[{os.stat(f'/proc/{pid}/ns/pid').st_ino}]:{PID_NAMESPACE}"
+def namespaces(pid: int, outside: Set[str]) -> tuple[str, ...]:
+    """For a dump; a restore finds their descriptors under the names."""
+    return tuple(
+        f"{word}[{os.stat(f'/proc/{pid}/ns/{word}').st_ino}]:{name}"
+        for kind, (word, name) in NAMESPACES.items()
+        if kind in outside
+    )
 
 
 def streams(pid: int) -> tuple[str, ...]:

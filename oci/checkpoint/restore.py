@@ -14,16 +14,16 @@ import fcntl
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 
 from oci import syscalls as sc
 from oci.checkpoint import criu, external, mount_table, staging, verify
-from oci.checkpoint.criu import Notification
+from oci.checkpoint.criu import Session
 from oci.checkpoint.dump import ENTERED
-from oci.checkpoint.rpc import CGROUP_MODES, Options, Request
+from oci.checkpoint.rpc import CGROUP_MODES, Answer, Options, Request
 from oci.engine import Stdio
 from oci.engine.host import cgroup_hierarchies, open_private_proc, read_cgroup_mounts
-from oci.errors import SpecError
+from oci.errors import SpecError, Unsupported
+from oci.exits import ExitStack
 from oci.plan.host import CgroupHierarchy
 from oci.plan.mounts import destination
 from oci.spec import Spec
@@ -39,8 +39,8 @@ RESTORE_LOG = "restore.log"
 @frozen
 class RestoreRequest:
     """`place` is an empty directory to mount over. `spaces` are the shared namespaces to enter: type -> descriptor; a
-    pid namespace among them is joined. `rootfs` and `mounts` are detached mounts, used up. `on_namespaces` gets the pid
-    of the new init before anything is restored in it."""
+    pid namespace among them is joined. `rootfs` and `mounts` are detached mounts, used up. `filtered` says that there
+    is a seccomp filter beside the config's. `on_namespaces` gets the pid of the new init before it has anything."""
 
     container_id: str
     spec: Spec
@@ -54,6 +54,7 @@ class RestoreRequest:
     stdio: Stdio | None = None
     cgroup: Cgroup | None = None
     spaces: Mapping[str, int] = fresh(default_factory=dict)
+    filtered: bool = False
     options: Options = fresh(default_factory=Options)
     on_namespaces: Callable[[int], None] | None = None
 
@@ -67,38 +68,106 @@ class Restored:
     console_fd: int | None = None
 
 
+@record
+class Restoring:
+    """A restored container that CRIU still holds: `go` lets it run. `init` is a child of whoever called `begin`."""
+
+    request: RestoreRequest
+    session: Session
+    restored: Restored
+    #: Of a CRIU that asks nobody before it lets them go.
+    running: bool = False
+
+
 def restore(request: RestoreRequest) -> Restored:
     """Raises Unsupported without CRIU, CriuFailed, Distrusted, and what `on_namespaces` raised; nothing runs then."""
+    restoring = begin(request)
+    try:
+        go(restoring)
+    except BaseException:
+        abort(restoring)
+        raise
+    restoring.session.close()
+    return restoring.restored
+
+
+def begin(request: RestoreRequest) -> Restoring:
+    """Everything up to processes that are whole, stopped, and found to be what the config says."""
     if request.spec.process is None or request.spec.root is None:
         raise SpecError("process" if request.spec.process is None else "root", "is required")
+    if any(mount.uid_mappings for mount in request.spec.mounts):
+        raise Unsupported(criu.FEATURE, "CRIU restores no idmapped mounts")
     program = criu.need(request.program)
     os.makedirs(request.work, mode=0o700, exist_ok=True)
     restored = Restored()
     with ExitStack() as opened:
         images, work = _directory(request.images, opened), _directory(request.work, opened)
         options = _options(request, images, work, opened)
-        log = criu.fresh_log(request.work, RESTORE_LOG)
         fds = [images, work, *(fd for _, fd in options.inherited)]
         if options.status_fd is not None:
             fds.append(options.status_fd)
+        session = Session(
+            program,
+            Request.RESTORE,
+            options,
+            inherited=fds,
+            prepare=lambda: _prepare(request),
+            log=criu.fresh_log(request.work, RESTORE_LOG),
+        )
+        restoring = Restoring(request=request, session=session, restored=restored)
         try:
-            answer = criu.ask(
-                program,
-                Request.RESTORE,
-                options,
-                inherited=fds,
-                prepare=lambda: _prepare(request),
-                notified=lambda told: _notified(request, restored, told),
-                log=log,
-            )
+            _until_whole(restoring)
+            restored.pidfd = os.pidfd_open(restored.pid)
         except BaseException:
-            if restored.console_fd is not None:
-                os.close(restored.console_fd)
-            _end(request, restored.pid)
+            abort(restoring)
             raise
-    restored.pid = answer.pid
-    restored.pidfd = os.pidfd_open(answer.pid)
-    return restored
+    return restoring
+
+
+def _until_whole(restoring: Restoring) -> None:
+    restored, session = restoring.restored, restoring.session
+    while True:
+        told = session.next()
+        if isinstance(told, Answer):
+            restored.pid, restoring.running = told.pid, True
+            break
+        restored.pid = told.pid or restored.pid
+        if told.script == "pre-resume":
+            break
+        if told.script == "orphan-pts-master":
+            restored.console_fd = told.take()
+        elif told.script == "setup-namespaces" and restoring.request.on_namespaces is not None:
+            restoring.request.on_namespaces(told.pid)
+        told.close()
+        session.go_on()
+    _verify(restoring.request, restored.pid, session.pid)
+
+
+def go(restoring: Restoring) -> None:
+    if not restoring.running:
+        restoring.session.go_on()
+        restoring.session.finish()
+
+
+def abort(restoring: Restoring) -> None:
+    """The end of the container, and of CRIU, which is in its cgroup: all at once, since CRIU lets go of what it holds
+    when it dies, and only takes note of a refusal once the processes are whole."""
+    request, restored, session = restoring.request, restoring.restored, restoring.session
+    if request.cgroup is not None:
+        request.cgroup.kill(signal.SIGKILL)
+    for pid in (restored.pid, session.pid):
+        if pid:
+            _kill(pid)
+    session.close()
+    for fd in (restored.console_fd, restored.pidfd):
+        if fd is not None and fd >= 0:
+            os.close(fd)
+    restored.console_fd, restored.pidfd = None, -1
+    if restored.pid:
+        try:
+            os.waitpid(restored.pid, 0)
+        except ChildProcessError:
+            pass  # somebody else's by now
 
 
 def _options(request: RestoreRequest, images: int, work: int, opened: ExitStack) -> Options:
@@ -112,8 +181,9 @@ def _options(request: RestoreRequest, images: int, work: int, opened: ExitStack)
         null = os.open(os.devnull, os.O_RDWR)
         opened.callback(os.close, null)
         inherited += external.inherited(external.read_streams(images), [_above(fd, opened) for fd in streams], null)
-    if "pid" in request.spaces:
-        inherited.append((external.PID_NAMESPACE, request.spaces["pid"]))
+    inherited += [
+        (name, request.spaces[kind]) for kind, (_, name) in external.NAMESPACES.items() if kind in request.spaces
+    ]
     process = request.spec.process
     label = process.apparmor_profile if process is not None else None
     return replace(
@@ -161,31 +231,13 @@ def _prepare(request: RestoreRequest) -> None:
     staging.build(request.place, spec, request.bundle, request.rootfs, request.mounts)
 
 
-def _notified(request: RestoreRequest, restored: Restored, told: Notification) -> None:
-    if told.pid:
-        restored.pid = told.pid
-    if told.script == "orphan-pts-master":
-        if restored.console_fd is not None:
-            os.close(restored.console_fd)
-        restored.console_fd = told.take()
-    elif told.script == "setup-namespaces" and request.on_namespaces is not None:
-        request.on_namespaces(told.pid)
-    elif told.script == "pre-resume":
-        try:
-            _verify(request, restored.pid, told.criu)
-        except BaseException:
-            # CRIU only notes that we refuse, and would let them run.
-            for pid in {restored.pid, *_members(request, told.criu)}:
-                _kill(pid)
-            raise
-
-
 def _verify(request: RestoreRequest, pid: int, criu_pid: int) -> None:
     """All of the container's processes, or its init where it has no cgroup to list them."""
     spec = request.spec
     host = verify.read_process(os.getpid()).namespaces
     pids = sorted({pid, *_members(request, criu_pid)})
-    verify.check_processes(spec, [verify.read_process(each) for each in pids], host)
+    filtered = request.filtered or spec.linux.seccomp is not None
+    verify.check_processes(spec, [verify.read_process(each) for each in pids], host, filtered=filtered)
     entries = mount_table.read(pid)
     table = {entry.id: entry for entry in entries}
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY)
@@ -202,8 +254,12 @@ def _members(request: RestoreRequest, criu_pid: int) -> set[int]:
     """CRIU and its children are in the container's cgroup while they restore; the restored are none of them."""
     if request.cgroup is None:
         return set()
-    with open(f"/proc/{criu_pid}/task/{criu_pid}/children", encoding="ascii") as file:
-        kin = {criu_pid, *map(int, file.read().split())}
+    kin = {criu_pid}
+    try:
+        with open(f"/proc/{criu_pid}/task/{criu_pid}/children", encoding="ascii") as file:
+            kin |= set(map(int, file.read().split()))
+    except FileNotFoundError:
+        pass  # it has ended
     return set(request.cgroup.pids()) - kin
 
 
@@ -213,18 +269,6 @@ def _exists(root: int, path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _end(request: RestoreRequest, pid: int) -> None:
-    """CRIU kills what it could not finish; this is for what came after. It is over by now."""
-    if request.cgroup is not None:
-        request.cgroup.kill(signal.SIGKILL)
-    if pid:
-        _kill(pid)
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass
 
 
 def _directory(path: str, opened: ExitStack) -> int:

@@ -49,17 +49,18 @@ def _label(pid: int) -> str:
         return ""
 
 
-def check_processes(spec: Spec, processes: Iterable[ProcessFacts], host: Mapping[str, int]) -> None:
-    """`host` has the inodes of the runtime's own namespaces; raises Distrusted."""
+def check_processes(spec: Spec, processes: Iterable[ProcessFacts], host: Mapping[str, int], *, filtered: bool) -> None:
+    """`host` has the inodes of the runtime's own namespaces; `filtered`: there is to be a seccomp filter. Raises
+    Distrusted."""
     private = {_SPEC_NAMES.get(space.type, space.type) for space in spec.linux.namespaces if space.path is None}
     for facts in processes:
-        _check_identity(spec, facts)
+        _check_identity(spec, facts, filtered=filtered)
         for name in private & host.keys():
             if facts.namespaces.get(name) == host[name]:
                 raise Distrusted(f"process {facts.pid} is in the {name} namespace of the host")
 
 
-def _check_identity(spec: Spec, facts: ProcessFacts) -> None:
+def _check_identity(spec: Spec, facts: ProcessFacts, *, filtered: bool) -> None:
     process = spec.process
     assert process is not None
     who = f"process {facts.pid}"
@@ -72,7 +73,7 @@ def _check_identity(spec: Spec, facts: ProcessFacts) -> None:
         raise Distrusted(f"{who} has uid {min(strangers)}, and its config allows none but {process.user.uid}")
     if process.no_new_privileges and facts.status.get("NoNewPrivs") != "1":
         raise Distrusted(f"{who} may gain privileges, which its config forbids")
-    if spec.linux.seccomp is not None and facts.status.get("Seccomp") != "2":
+    if filtered and facts.status.get("Seccomp") != "2":
         raise Distrusted(f"{who} has no seccomp filter")
     if process.apparmor_profile and facts.label.partition(" ")[0] != process.apparmor_profile:
         raise Distrusted(f"{who} is confined as {facts.label!r}, its config says {process.apparmor_profile!r}")

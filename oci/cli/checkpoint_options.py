@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from oci.checkpoint.rpc import CGROUP_MODES, NETWORK_LOCKS, Options
 from oci.cli.options import Option, Parsed, UsageError, switch, value
 from oci.plan.namespaces import CLONE_FLAGS
-
-if TYPE_CHECKING:
-    from oci.cli.dispatch import Settings
 
 OPTIONS: Final[tuple[Option, ...]] = (
     value("image-path", "DIR", "directory of the images; default: ./checkpoint"),
@@ -66,14 +63,3 @@ def _page_server(text: str) -> tuple[str, int] | None:
     if not address or not (port.isascii() and port.isdigit()):
         raise UsageError(f"--page-server is ADDRESS:PORT, not {text!r}")
     return address, int(port)
-
-
-def freezer_of(settings: Settings, cgroup_path: str | None) -> str | None:
-    """The directory whose cgroup CRIU freezes, where there is one; else it stops the processes one by one."""
-    import os
-
-    if cgroup_path is None or settings.cgroup_manager == "disabled":
-        return None
-    places = (f"/sys/fs/cgroup/freezer{cgroup_path}", f"/sys/fs/cgroup{cgroup_path}")
-    files = ("freezer.state", "cgroup.freeze")
-    return next((place for place, file in zip(places, files, strict=True) if os.path.exists(f"{place}/{file}")), None)

@@ -9,7 +9,7 @@ field types are checked by `oci.spec.codec`, so they are written in the words th
                          ContainerCreate | AdoptContainer  -> ContainerHandles
                          ContainerRef (handles)            -> ContainerHandles
                          ExecStart                         -> ExecStarted
-                         Start, Kill, Delete, ReopenLog, Resize, CloseStdin, Attach, Shutdown -> Done
+                         Start, Kill, Delete, Checkpoint, ReopenLog, Resize, CloseStdin, Attach, Shutdown -> Done
                          anything                          -> Failure (oci.protocol.failures)
     shim -> daemon       ContainerExited, ExecExited, InitExited, LogDropped: events, unasked and unanswered
 
@@ -135,7 +135,8 @@ class ContainerCreate:
     `seccomp_fd` is a file that holds a finished BPF program. Without `log_path` output is read and thrown away.
     The log takes `log_size_max` bytes for each file and `log_rate_limit` a second; 0 sets no limit.
     `stdin` asks for a pipe that the shim holds open; otherwise the container reads /dev/null.
-    With `runtime` that one runs the container instead of our executor.
+    With `runtime` that one runs the container instead of our executor. With `checkpoint` its processes come out of that
+    directory of images, by the program `criu`; they wait for the start like any other.
     """
 
     KIND: ClassVar[str] = "create"
@@ -148,6 +149,8 @@ class ContainerCreate:
     stdin: bool = False
     cgroup_path: str | None = None
     runtime: OciRuntime | None = None
+    checkpoint: str | None = None
+    criu: str = "criu"
     rootfs_fd: int | None = None
     mount_indexes: tuple[int, ...] = ()
     mount_fds: tuple[int, ...] = ()
@@ -234,6 +237,21 @@ class Delete:
     KIND: ClassVar[str] = "delete"
     FDS: ClassVar[tuple[str, ...]] = ()
     container_id: str
+
+
+@frozen
+class Checkpoint:
+    """Writes a running container's processes to the directory `images` by the program `criu`; they go on afterwards.
+
+    `timeout` limits the seconds it may take to stop them; 0: CRIU's own limit.
+    """
+
+    KIND: ClassVar[str] = "checkpoint"
+    FDS: ClassVar[tuple[str, ...]] = ()
+    container_id: str
+    images: str
+    criu: str
+    timeout: U64 = 0
 
 
 @frozen
@@ -416,7 +434,7 @@ class ShimState:
 
 MESSAGES: Final[tuple[type[Message], ...]] = (
     Hello, SandboxSetup, SandboxNamespaces, AdoptSandbox, Shutdown,
-    ContainerCreate, ContainerHandles, AdoptContainer, Handles, Start, Kill, Delete, ReopenLog, Resize, CloseStdin,
-    Attach, ExecStart, ExecStarted, Done, ContainerExited, ExecExited, InitExited, LogDropped,
+    ContainerCreate, ContainerHandles, AdoptContainer, Handles, Start, Kill, Delete, Checkpoint, ReopenLog, Resize,
+    CloseStdin, Attach, ExecStart, ExecStarted, Done, ContainerExited, ExecExited, InitExited, LogDropped,
     ShimState,
 )  # fmt: skip

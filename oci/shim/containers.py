@@ -238,6 +238,9 @@ class Containers:
                 return
             elif container.state != "exited":
                 signal.pidfd_send_signal(container.pidfd, kill.signal)
+                if kill.signal == signal.SIGKILL and container.starting is None:
+                    # A restored one is held by CRIU, without which it cannot even die; its holder is told by this.
+                    container.close_channel()
         except ProcessLookupError:
             pass
         request.done()

@@ -28,6 +28,10 @@ def create(
     if request.runtime is not None:
         mount_fds = _mount_fds(request)
         return verbs.create(request, request.runtime, namespaces, load_spec(request.bundle), mount_fds)
+    if request.checkpoint is not None:
+        from oci.shim.work import checkpoint  # of no use to any other container
+
+        return checkpoint.create(request, namespaces, load_spec(request.bundle), _mount_fds(request), cgroups)
     spec = _with_user_namespace(load_spec(request.bundle), namespaces.user_fd)
     if request.cgroup_path is not None and cgroups is None:
         raise Unsupported(f"cgroup {request.cgroup_path}", "the launcher found no cgroup file system")
@@ -57,7 +61,7 @@ def create(
             )
         launch.run_until(Phase.WAITING)
         undo.pop_all()
-    return _outcome(request, launch, pipes, log_fd)
+    return outcome(request, launch, pipes, log_fd)
 
 
 def _with_user_namespace(spec: Spec, user_fd: int | None) -> Spec:
@@ -86,7 +90,7 @@ def read_program(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
-def _outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None, log_fd: int | None) -> Outcome:
+def outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None, log_fd: int | None) -> Outcome:
     fds = {"pidfd": launch.pidfd, "channel": launch.channel.detach()}
     if pipes is not None:
         fds |= {"stdout_fd": pipes.stdout, "stderr_fd": pipes.stderr}
