@@ -25,7 +25,7 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 
-from cri import systemd
+from cri import systemd, watchdog
 from cri.config import KEYS, ConfigError, Settings
 from cri.config.checks import split_host_and_port
 from cri.config.schema import value_at
@@ -55,6 +55,9 @@ _OPTIONS: Final = (
 
 class Closeable(Protocol):
     async def close(self) -> None: ...
+
+    async def health(self) -> str:
+        """What is wrong with it; "" when nothing is."""
 
 
 D = TypeVar("D", bound=Closeable)
@@ -95,6 +98,7 @@ async def serve(
         if settings.metrics_address:
             host, port = split_host_and_port(settings.metrics_address)
             stack.callback(_metrics_server(host, port, metrics).close)
+        systemd.notify("STATUS=recovering pods")
         daemon = await application.open(settings, metrics)
         stack.push_async_callback(daemon.close)
         wrapper = Wrapper(daemon, metrics, tracing)
@@ -109,10 +113,13 @@ async def serve(
         gc.collect()
         gc.freeze()
         _log.info("serving", extra=fields(listen=settings.listen, version=VERSION, pid=os.getpid()))
-        systemd.notify("READY=1")
+        systemd.notify(f"READY=1\nSTATUS=serving {settings.listen}")
+        if (every := watchdog.interval(os.environ)) is not None:
+            watching = asyncio.ensure_future(watchdog.watch(daemon.health, every))
+            stack.callback(watching.cancel)
         on_ready()
         await stop.wait()
-        systemd.notify("STOPPING=1")
+        systemd.notify("STOPPING=1\nSTATUS=ending calls under way; pods run on")
         _log.info("stopping", extra=fields(grace_s=GRACE_S))
 
 
