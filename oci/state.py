@@ -30,7 +30,7 @@ START_SOCKET: Final = "start.sock"
 
 @frozen
 class ContainerState:
-    """`created` in RFC 3339; `process_start` is field 22 of /proc/PID/stat."""
+    """`created` in RFC 3339; `process_start` is field 22 of /proc/PID/stat; `resctrl` are directories to remove."""
 
     container_id: str
     pid: int
@@ -41,6 +41,7 @@ class ContainerState:
     cgroup_path: str | None
     cgroup_manager: str
     annotations: dict[str, str] = fresh(default_factory=dict)
+    resctrl: tuple[str, ...] = ()
 
 
 class StateDirectory:

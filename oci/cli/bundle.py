@@ -75,6 +75,12 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
     cgroup = make_cgroup(settings, container_id, spec)
     if cgroup is not None:
         undo.callback(cgroup.remove)
+    group = None
+    if spec.linux.intel_rdt is not None:
+        from oci.resctrl import prepare
+
+        group = prepare(spec.linux.intel_rdt, container_id)
+        undo.callback(group.remove)
     listener = _listen(path) if started_elsewhere else None
     created = Engine.open().create(
         CreateRequest(
@@ -85,6 +91,7 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
             preserved=preserved,
             no_pivot=parsed.switch("no-pivot"),
             check_program=True,
+            resctrl=group,
             listener_fd=None if listener is None else listener.fileno(),
         )
     )
@@ -103,6 +110,7 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
         cgroup_path=None if cgroup is None else cgroup.path,
         cgroup_manager=settings.cgroup_manager,
         annotations=dict(spec.annotations),
+        resctrl=() if group is None else group.made,
     )
     directory.write(state, content)
     return Made(state=state, spec=spec, created=created, cgroup=cgroup)

@@ -39,6 +39,10 @@ def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> Non
     if (cgroup := open_cgroup(state)) is not None:
         cgroup.kill(signal.SIGKILL)
         cgroup.remove()
+    if state.resctrl:
+        from oci import resctrl
+
+        resctrl.remove(state.resctrl)
     StateDirectory(settings.root).remove(state.container_id)
     if spec is None or spec.hooks is None or not spec.hooks.poststop:
         return

@@ -45,6 +45,7 @@ def compile_request(equipment: Equipment, request: CreateRequest, entry: CgroupE
         preserved=request.preserved,
         no_pivot=request.no_pivot,
         check_program=request.check_program,
+        resctrl=request.resctrl is not None,
         bundle=request.bundle,
     )
     host = equipment.host_for(request.spec, None if request.cgroup is None else request.cgroup.path)
@@ -89,6 +90,7 @@ def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Laun
         # For a child that makes a sibling to take its place this is done with the sibling.
         if duties.adopt is None:
             outside.adjust(equipment.proc, pid, plan.process, user_namespace=False)
+            _place(equipment, request, pid)
             helper = _attach(request, pid) if entry.awaits else None
     except BaseException:
         launch.abandon()
@@ -138,6 +140,7 @@ def _duties(equipment: Equipment, request: CreateRequest, plan: Plan, entry: Cgr
 
     def adopt(pid: int) -> None:
         outside.adjust(equipment.proc, pid, plan.process, user_namespace=True)
+        _place(equipment, request, pid)
         if cgroup is not None and entry.awaits and request.attach is not Attach.CALLER:
             cgroup.attach(pid)
 
@@ -152,6 +155,25 @@ def _duties(equipment: Equipment, request: CreateRequest, plan: Plan, entry: Cgr
     if any(isinstance(step, Reclone) for step in plan.setup):
         duties.adopt = adopt
     return duties
+
+
+def _place(equipment: Equipment, request: CreateRequest, pid: int) -> None:
+    """What else of the host the container gets: network devices, a group in resctrl."""
+    if request.resctrl is not None:
+        request.resctrl.attach(pid)
+    devices = request.spec.linux.net_devices
+    if not devices:
+        return
+    from oci.netdevices import move
+
+    path = next(entry.path for entry in request.spec.linux.namespaces if entry.type == "network")
+    with ExitStack() as opened:
+        own = os.open("self/ns/net", os.O_RDONLY, dir_fd=equipment.proc)
+        opened.callback(os.close, own)
+        # A path may be one of the process's own (/proc/self/...), as for the namespaces that are joined.
+        theirs = os.open(path, os.O_RDONLY) if path else os.open(f"{pid}/ns/net", os.O_RDONLY, dir_fd=equipment.proc)
+        opened.callback(os.close, theirs)
+        move(devices, theirs, own)
 
 
 def _attach(request: CreateRequest, pid: int) -> Helper | None:

@@ -29,6 +29,12 @@ class CgroupHandle(Protocol):
     def entry_fds(self) -> Sequence[int]: ...
 
 
+class ResctrlGroup(Protocol):
+    """The part of `oci.resctrl.Group` that the engine uses; the caller prepares it, as it does the cgroup."""
+
+    def attach(self, pid: int) -> None: ...
+
+
 class Attach(Enum):
     """Who moves the new process into a cgroup that it can neither be cloned into (v2) nor enter by itself (v1).
 
@@ -71,6 +77,7 @@ class CreateRequest:
     preserved: tuple[int, ...] = ()
     no_pivot: bool = False
     check_program: bool = False
+    resctrl: ResctrlGroup | None = None
     listener_fd: int | None = None
 
 

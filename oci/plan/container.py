@@ -101,11 +101,9 @@ def _check(spec: Spec, supplied: Supplied) -> Process:
     if spec.root is None and not supplied.rootfs:
         raise SpecError("root", "is required")
     check_process(spec.process)
-    # Better refused than silently left out.
-    if spec.linux.net_devices:
-        raise Unsupported("linux.netDevices", "this version moves no network devices")
-    if spec.linux.intel_rdt is not None:
-        raise Unsupported("linux.intelRdt", "this version does not use resctrl")
+    if spec.linux.intel_rdt is not None and not supplied.resctrl:
+        # Better refused than silently left out.
+        raise Unsupported("linux.intelRdt", "only the command line keeps groups in resctrl, pods have none")
     propagation = spec.linux.rootfs_propagation
     if propagation and propagation not in PROPAGATION:
         raise SpecError("linux.rootfsPropagation", f"{propagation!r} is not a propagation mode")

@@ -47,4 +47,5 @@ class Supplied:
     preserved: tuple[int, ...] = ()
     no_pivot: bool = False
     check_program: bool = False
+    resctrl: bool = False
     bundle: str = "/"

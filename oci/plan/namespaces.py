@@ -86,6 +86,13 @@ def check_namespaces(spec: Spec, plan: NamespacePlan) -> None:
         raise SpecError("hostname", "needs a uts namespace that is not the host's")
     if spec.domainname and "uts" not in plan.own:
         raise SpecError("domainname", "needs a uts namespace that is not the host's")
+    if linux.net_devices:
+        if "network" not in plan.own:
+            raise SpecError("linux.netDevices", "needs a network namespace that is not the host's")
+        # Loaded for the few that have any.
+        from oci.netdevices import check
+
+        check(linux.net_devices)
     if "mount" not in plan.own:
         for name, paths in (("maskedPaths", linux.masked_paths), ("readonlyPaths", linux.readonly_paths)):
             if paths:

@@ -202,10 +202,33 @@ def test_labels_need_their_module(name: str, value: str) -> None:
     assert label.value.endswith(value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("netDevices", {"eth1": {}}), ("intelRdt", {"closID": "x"})])
-def test_what_is_not_implemented_is_refused_by_name(name: str, value: dict[str, Any]) -> None:
-    with pytest.raises(Unsupported, match=f"linux.{name}"):
-        plan({f"linux.{name}": value})
+def test_a_group_in_resctrl_is_the_callers_to_prepare() -> None:
+    with pytest.raises(Unsupported, match=r"linux\.intelRdt"):
+        plan({"linux.intelRdt": {"closID": "x"}})
+    plan({"linux.intelRdt": {"closID": "x"}}, resctrl=True)
+
+
+@pytest.mark.parametrize(
+    ("devices", "problem"),
+    [
+        ({"eth1": {"name": "sixteen-letters-"}}, "not a network device's name"),
+        ({"eth1": {"name": "a/b"}}, "not a network device's name"),
+        ({"eth1": {"name": "a b"}}, "not a network device's name"),
+        ({"eth1": {"name": ".."}}, "not a network device's name"),
+        ({"eth1": {"name": "a%s"}}, "not a network device's name"),
+        ({"eth1": {"name": "a%d%d"}}, "not a network device's name"),
+        ({"eth1": {"name": "a"}, "eth2": {"name": "a"}}, "given twice"),
+    ],
+)
+def test_network_devices_have_names_that_the_kernel_takes(devices: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        plan({"linux.netDevices": devices})
+
+
+def test_network_devices_need_a_network_namespace() -> None:
+    plan({"linux.netDevices": {"eth1": {"name": "a%d"}, "eth2": {"name": "a%d"}, "eth3": {}}})
+    with pytest.raises(SpecError, match="network namespace"):
+        plan({"linux.netDevices": {"eth1": {}}, "linux.namespaces": [{"type": "mount"}, {"type": "uts"}]})
 
 
 def test_mount_label_where_there_are_labels() -> None:
