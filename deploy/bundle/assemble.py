@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.bundle.archive import source_date
-from deploy.bundle.compile import compile_modules
+from deploy.bundle.compile import compile_modules, preload_verbs
 from deploy.bundle.completion import write_completion
 from deploy.bundle.entry import write_commands
 from deploy.bundle.interpreter import Interpreter
@@ -82,8 +82,9 @@ class Bundle:
         self.place_wheels("site", self.project.requirements)
         self.place_packages(self.project.packages)
         self.place_shared()
-        write_completion(self.root)
         compile_modules(self.root, (f"lib/{self.interpreter.name}", "site"))
+        preload_verbs(self.root)
+        write_completion(self.root)
         self.describe()
         return self.root
 

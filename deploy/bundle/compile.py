@@ -34,6 +34,31 @@ sys.exit(failed > 0)
 """
 
 
+# Runs in the bundle's interpreter: root, verb, cgroup driver. What oci/cli/preload.py keeps beside the modules, made
+# here because a bundle may lie where nobody writes: unchecked, with no times and no path of the builder in it.
+_PRELOAD: Final = """\
+import sys
+root, verb, driver = sys.argv[1:]
+sys.path.append(f"{root}/site")
+from oci.cli import _PRELOADED, preload
+if verb not in _PRELOADED:
+    sys.exit()
+entry_of = preload._entry
+def renamed(code, path):
+    inner = tuple(renamed(one, path) if hasattr(one, "co_code") else one for one in code.co_consts)
+    return code.replace(co_filename=path, co_consts=inner)
+def entry(site, name):
+    found = entry_of(site, name)
+    if found is None:
+        return None
+    name, path, _, _, package, code = found
+    return name, path, 0, 0, package, renamed(code, path)
+preload._entry, preload._cgroup_driver = entry, lambda: driver
+preload.write(verb, preload.file_name(verb), checked=False)
+"""
+_DRIVERS: Final = ("v1", "v2")
+
+
 class CompilationFailed(Exception):
     """A module is no Python that the bundle's interpreter understands."""
 
@@ -43,8 +68,20 @@ class CompilationFailed(Exception):
 
 def compile_modules(root: Path, directories: Sequence[str]) -> None:
     """Writes __pycache__ for every module in `directories` of the bundle at `root`. Raises CompilationFailed."""
+    _run(root, _CODE, *directories)
+
+
+def preload_verbs(root: Path) -> None:
+    """The files from which coracle-oci takes a verb's modules. Raises CompilationFailed."""
+    verbs = sorted(path.name.removesuffix("_verb.py") for path in (root / "site/oci/cli").glob("*_verb.py"))
+    for verb in verbs:
+        for driver in _DRIVERS:
+            _run(root, _PRELOAD, verb, driver)
+
+
+def _run(root: Path, code: str, *arguments: str) -> None:
     # -E is not given: the interpreter is told its hash seed by the environment alone.
-    command = [str(root / "bin/python3"), "-s", "-P", "-S", "-c", _CODE, str(root), *directories]
+    command = [str(root / "bin/python3"), "-s", "-P", "-S", "-c", code, str(root), *arguments]
     done = subprocess.run(command, env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True)
     if done.returncode:
         raise CompilationFailed(done.stderr)
