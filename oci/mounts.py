@@ -39,14 +39,16 @@ def make_filesystem(
         os.close(fs)
 
 
-def clone_tree(dirfd: int, path: str = "", *, recursive: bool = False) -> int:
+def clone_tree(dirfd: int, path: str = "", *, recursive: bool = False, follow: bool = True) -> int:
     """A detached copy of the mount at `path` (with an empty path: of the descriptor itself), which must lie in the
-    caller's mount namespace. Symlinks in `path` are followed."""
+    caller's mount namespace. Symlinks in `path` are followed, the last one only with `follow`."""
     flags = sc.OPEN_TREE_CLONE
     if recursive:
         flags |= sc.AT_RECURSIVE
     if not path:
         flags |= sc.AT_EMPTY_PATH
+    if not follow:
+        flags |= sc.AT_SYMLINK_NOFOLLOW
     return sc.open_tree(dirfd, path, flags)
 
 

@@ -21,6 +21,7 @@ from oci.values import as_dict, fresh, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Final
 
 _ID_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
@@ -42,6 +43,15 @@ class ContainerState:
     cgroup_manager: str
     annotations: dict[str, str] = fresh(default_factory=dict)
     resctrl: tuple[str, ...] = ()
+
+
+# crun's: files that take what hooks of the runtime's namespaces print.
+HOOK_OUTPUTS: Final = {"run.oci.hooks.stdout": 1, "run.oci.hooks.stderr": 2}
+
+
+def hook_outputs(annotations: Mapping[str, str]) -> tuple[tuple[int, str], ...]:
+    """(descriptor, path) of each that the config names."""
+    return tuple((number, annotations[name]) for name, number in HOOK_OUTPUTS.items() if annotations.get(name))
 
 
 class StateDirectory:

@@ -12,7 +12,7 @@ from oci.cli.report import warn
 from oci.engine import Created, CreateRequest, Engine
 from oci.exits import ExitStack
 from oci.spec import Process, Spec
-from oci.state import START_SOCKET, ContainerState, StateDirectory, process_start
+from oci.state import START_SOCKET, ContainerState, StateDirectory, hook_outputs, process_start
 from oci.values import record, replace
 
 TYPE_CHECKING = False
@@ -92,6 +92,7 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
             no_pivot=parsed.switch("no-pivot"),
             check_program=True,
             resctrl=group,
+            hook_outputs=hook_outputs(spec.annotations),
             listener_fd=None if listener is None else listener.fileno(),
         )
     )

@@ -12,6 +12,7 @@ from oci.plan.namespaces import CLONE_FLAGS
 from oci.plan.process import SECCOMP_FLAGS
 from oci.plan.scheduling import MEMORY_FLAGS, MEMORY_MODES
 from oci.spec import VERSION
+from oci.state import HOOK_OUTPUTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def document() -> dict[str, object]:
     from oci.seccomp.program import Op
 
     return {
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS],
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, *HOOK_OUTPUTS],
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],

@@ -9,7 +9,7 @@ from oci.cli.containers import open_cgroup
 from oci.cli.report import warn
 from oci.errors import HookError
 from oci.signals import signal
-from oci.state import ContainerState, StateDirectory, process_start
+from oci.state import ContainerState, StateDirectory, hook_outputs, process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def poststart(state: ContainerState, spec: Spec) -> None:
 
     document = state_document(state.container_id, "running", state.pid, state.bundle, state.annotations)
     try:
-        run_hooks("poststart", spec.hooks.poststart, document)
+        run_hooks("poststart", spec.hooks.poststart, document, hook_outputs(state.annotations))
     except HookError:
         kill_init(state)
         raise
@@ -51,7 +51,7 @@ def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> Non
     document = state_document(state.container_id, "stopped", 0, state.bundle, state.annotations)
     for hook in spec.hooks.poststop:
         try:
-            run_hooks("poststop", (hook,), document)
+            run_hooks("poststop", (hook,), document, hook_outputs(state.annotations))
         except HookError as error:
             warn(settings, str(error))
 

@@ -135,8 +135,8 @@ def _duties(equipment: Equipment, request: CreateRequest, plan: Plan, entry: Cgr
     duties = Duties()
 
     def runtime_hooks(pid: int) -> None:
-        run_hooks("prestart", hooks.prestart, _state(request, pid))
-        run_hooks("createRuntime", hooks.create_runtime, _state(request, pid))
+        run_hooks("prestart", hooks.prestart, _state(request, pid), request.hook_outputs)
+        run_hooks("createRuntime", hooks.create_runtime, _state(request, pid), request.hook_outputs)
 
     def adopt(pid: int) -> None:
         outside.adjust(equipment.proc, pid, plan.process, user_namespace=True)

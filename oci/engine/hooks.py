@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final
 
+_APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -32,16 +33,17 @@ def state_document(container_id: str, status: str, pid: int, bundle: str, annota
     return dumps(document).encode()
 
 
-def run_hooks(kind: str, hooks: Sequence[Hook], state: bytes) -> None:
-    """All hooks of one kind in order; the first failure ends it with `HookError`."""
+def run_hooks(kind: str, hooks: Sequence[Hook], state: bytes, outputs: Sequence[tuple[int, str]] = ()) -> None:
+    """All hooks of one kind in order; the first failure ends it with `HookError`. `outputs` are (descriptor, path of a
+    file to append to) for their stdout and stderr, which are the runtime's without."""
     for index, hook in enumerate(hooks):
-        _run(kind, index, hook, state)
+        _run(kind, index, hook, state, outputs)
 
 
-def _run(kind: str, index: int, hook: Hook, state: bytes) -> None:
+def _run(kind: str, index: int, hook: Hook, state: bytes, outputs: Sequence[tuple[int, str]]) -> None:
     reader, writer = os.pipe()
     try:
-        pid = _spawn(kind, hook, reader)
+        pid = _spawn(kind, hook, reader, outputs)
     except OSError as error:
         os.close(writer)
         raise HookError(kind, index, hook.path, f"cannot be executed: {os.strerror(error.errno or 0).lower()}")
@@ -59,7 +61,7 @@ def _run(kind: str, index: int, hook: Hook, state: bytes) -> None:
         raise HookError(kind, index, hook.path, f"failed with exit code {status}")
 
 
-def _spawn(kind: str, hook: Hook, stdin: int) -> int:
+def _spawn(kind: str, hook: Hook, stdin: int, outputs: Sequence[tuple[int, str]]) -> int:
     # Without `env` the runtime's own, as every runtime has it; a hook inside of the container has no claim to that.
     if hook.env is not None:
         env = dict(entry.partition("=")[::2] for entry in hook.env)
@@ -69,7 +71,10 @@ def _spawn(kind: str, hook: Hook, stdin: int) -> int:
         hook.path,
         hook.args or (hook.path,),
         env,
-        file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            *((os.POSIX_SPAWN_OPEN, number, path, _APPEND, 0o644) for number, path in outputs),
+        ],
         setsigmask=(),
         setsigdef=_IGNORED_BY_PYTHON,
     )

@@ -62,7 +62,9 @@ class CreateRequest:
     Without `stdio` the process inherits the caller's 0, 1 and 2. `seccomp_program` is finished BPF and wins over
     spec.linux.seccomp. The descriptors in `preserved` stay open in the container. With `listener_fd` (a bound,
     listening SEQPACKET socket) init takes its start order from whoever connects there, so that another process than
-    the creator may start it. `check_program` makes create, not only start, fail when args[0] does not exist.
+    the creator may start it. `hook_outputs` are files for what hooks of the runtime's namespaces print, (1 or 2, path):
+    asked of whoever wrote the config, never of a pod's annotations. `check_program` makes create, not only start, fail
+    when args[0] does not exist.
     """
 
     container_id: str
@@ -78,6 +80,7 @@ class CreateRequest:
     no_pivot: bool = False
     check_program: bool = False
     resctrl: ResctrlGroup | None = None
+    hook_outputs: tuple[tuple[int, str], ...] = ()
     listener_fd: int | None = None
 
 

@@ -72,7 +72,8 @@ def open_sources(step: op.OpenSources, context: Context) -> None:
     if step.root is not None and step.root.path is not None:
         context.sources[step.root] = _clone_root(step.root.path, step.root.below)
     for bind in step.binds:
-        context.sources[bind] = _clone_source(bind, context)
+        if not _is_copied_link(bind):
+            context.sources[bind] = _clone_source(bind, context)
     if step.nodes:
         make_nodes(step.nodes, context)
 
@@ -128,15 +129,43 @@ def _bind_sysfs(step: op.MountFilesystem, target: int, context: Context) -> None
 
 def mount_bind(step: op.MountBind, context: Context) -> None:
     """The source is opened here, in the child: it may lie on a file system that never answers."""
+    if _is_copied_link(step):
+        _copy_link(step, context)
+        return
     mount = context.sources.pop(step, -1)
     mount = _renewed(mount, step) if mount >= 0 else _clone_source(step, context)
     if step.destination == "/":
         _replace_root(mount, step.options, context)
         return
-    target = paths.make_target(context.root, step.destination, directory=paths.is_directory(mount))
+    target = paths.make_target(
+        context.root,
+        step.destination,
+        directory=paths.is_directory(mount),
+        follow=not step.options.target_nofollow,
+    )
     _check_proc_target(step.destination, target, mount)
     _check_kinds(step.destination, target, mount)
     _place(mount, target, step.options, context)
+
+
+def _is_copied_link(step: op.MountBind) -> bool:
+    return step.options.copy_symlink and os.path.islink(step.source)
+
+
+def _copy_link(step: op.MountBind, context: Context) -> None:
+    """The same text where the mount would have been; a link that says so already is fine."""
+    text = os.readlink(step.source)
+    parent, name = paths.split_last(step.destination)
+    directory = paths.make_directories(context.root, parent)
+    try:
+        os.symlink(text, name, dir_fd=directory)
+    except FileExistsError:
+        if not stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise
+        if os.readlink(name, dir_fd=directory) != text:
+            raise
+    finally:
+        os.close(directory)
 
 
 def _replace_root(mount: int, options: MountOptions, context: Context) -> None:
@@ -259,7 +288,7 @@ def _clone_root(path: str, below: int) -> int:
 
 def _clone_source(step: op.MountBind, context: Context) -> int:
     options = step.options
-    mount = mounts.clone_tree(sc.AT_FDCWD, step.source, recursive=options.recursive)
+    mount = mounts.clone_tree(sc.AT_FDCWD, step.source, recursive=options.recursive, follow=not options.source_nofollow)
     mappings = (step.uid_mappings, step.gid_mappings)
     if mappings in context.idmaps:
         mounts.set_idmap(mount, context.idmaps[mappings], recursive=options.recursive_idmap)

@@ -47,12 +47,13 @@ def make_directories(root: int, path: str, mode: int = 0o755) -> int:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
-def make_target(root: int, path: str, *, directory: bool) -> int:
-    """Open the mount point at `path`, making it (and its parents) as a directory or an empty file if it is missing."""
+def make_target(root: int, path: str, *, directory: bool, follow: bool = True) -> int:
+    """Open the mount point at `path`, making it (and its parents) as a directory or an empty file if it is missing.
+    Without `follow` a link in its place is what is mounted on."""
     if directory:
         return make_directories(root, path)
     try:
-        return open_in_root(root, path)
+        return open_in_root(root, path, os.O_PATH if follow else os.O_PATH | os.O_NOFOLLOW)
     except FileNotFoundError:
         pass
     parent, name = split_last(path)

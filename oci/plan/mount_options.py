@@ -55,6 +55,11 @@ SUPERBLOCK: Final = frozenset(("sync", "dirsync", "lazytime", "mand"))
 _WITHOUT_EFFECT: Final = frozenset(
     ("defaults", "async", "nomand", "nolazytime", "loud", "silent", "iversion", "noiversion")
 )
+# The last three are crun's, for bind mounts: a link as the source, or in the target's place, is meant itself, and a
+# link as the source is made again instead of mounted.
+_WORDS: Final = frozenset(
+    ("bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup", "src-nofollow", "dest-nofollow", "copy-symlink")
+)
 
 
 @frozen
@@ -72,6 +77,9 @@ class MountOptions:
     idmap: bool = False
     recursive_idmap: bool = False
     copy_up: bool = False
+    source_nofollow: bool = False
+    target_nofollow: bool = False
+    copy_symlink: bool = False
     superblock: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
 
@@ -119,6 +127,9 @@ def parse_options(options: Iterable[str]) -> MountOptions:
         idmap=not words.isdisjoint(("idmap", "ridmap")),
         recursive_idmap="ridmap" in words,
         copy_up="tmpcopyup" in words,
+        source_nofollow="src-nofollow" in words,
+        target_nofollow="dest-nofollow" in words,
+        copy_symlink="copy-symlink" in words,
         superblock=tuple(reading.superblock),
         data=tuple(reading.data),
     )
@@ -131,7 +142,7 @@ def _read(option: str, reading: _Reading) -> None:
         reading.tree.add(masks)
     elif propagation := PROPAGATION.get(option):
         reading.propagation.append(propagation)
-    elif option in ("bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup"):
+    elif option in _WORDS:
         reading.words.add(option)
     elif option in SUPERBLOCK:
         reading.superblock.append(option)
@@ -141,7 +152,6 @@ def _read(option: str, reading: _Reading) -> None:
 
 def known_options() -> tuple[str, ...]:
     """Every option that is not data, for the features document."""
-    words = {"bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup"}
     return tuple(
-        sorted(words | set(ATTRIBUTES) | set(RECURSIVE) | set(PROPAGATION) | set(SUPERBLOCK) | _WITHOUT_EFFECT)
+        sorted(_WORDS | set(ATTRIBUTES) | set(RECURSIVE) | set(PROPAGATION) | set(SUPERBLOCK) | _WITHOUT_EFFECT)
     )

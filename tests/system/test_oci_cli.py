@@ -234,8 +234,53 @@ def test_dry_run_shows_the_steps(oci: Command) -> None:
     assert "pivot to the root filesystem" in oci("run", "--dry-run", "one").stdout.splitlines()
 
 
+def test_links_are_mounted_or_copied_as_links(oci: Command, tmp_path: Path) -> None:
+    oci.config("sh", "-c", "readlink /mounted; readlink /copied/link; cat /followed")
+    (tmp_path / "file").write_text("content\n")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    document = json.loads((oci.bundle / "config.json").read_text())
+    document["mounts"] += [
+        {"destination": "/mounted", "source": str(tmp_path / "dangling"), "options": ["bind", "src-nofollow"]},
+        {"destination": "/copied/link", "source": str(tmp_path / "dangling"), "options": ["rbind", "copy-symlink"]},
+        {"destination": "/followed", "source": str(tmp_path / "link"), "options": ["bind"]},
+    ]
+    (oci.bundle / "config.json").write_text(json.dumps(document))
+    assert oci("run", "one").stdout == "nowhere\nnowhere\ncontent\n"
+    assert oci("run", "two").stdout == "nowhere\nnowhere\ncontent\n"
+
+
+def test_a_link_in_the_targets_place_is_covered_not_followed(oci: Command, tmp_path: Path) -> None:
+    oci.config("sh", "-c", "cat /linked; cat /behind")
+    rootfs = oci.bundle / "rootfs"
+    (rootfs / "behind").write_text("behind\n")
+    (rootfs / "linked").symlink_to("behind")
+    (tmp_path / "file").write_text("over\n")
+    document = json.loads((oci.bundle / "config.json").read_text())
+    mount = {"destination": "/linked", "source": str(tmp_path / "file"), "options": ["bind", "dest-nofollow"]}
+    document["mounts"].append(mount)
+    (oci.bundle / "config.json").write_text(json.dumps(document))
+    assert oci("run", "one").stdout == "over\nbehind\n"
+
+
+def test_what_hooks_print_goes_where_the_config_says(oci: Command, tmp_path: Path) -> None:
+    oci.config("true")
+    document = json.loads((oci.bundle / "config.json").read_text())
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo out; echo err >&2"]}
+    document["hooks"] = {"createRuntime": [hook], "poststart": [hook], "poststop": [hook]}
+    document["annotations"] = {
+        "run.oci.hooks.stdout": str(tmp_path / "out"),
+        "run.oci.hooks.stderr": str(tmp_path / "err"),
+    }
+    (oci.bundle / "config.json").write_text(json.dumps(document))
+    finished = oci("run", "one")
+    assert (finished.stdout, finished.stderr) == ("", "")
+    assert (tmp_path / "out").read_text() == "out\n" * 3
+    assert (tmp_path / "err").read_text() == "err\n" * 3
+
+
 def test_a_containers_self_is_not_the_hosts_interpreter(oci: Command) -> None:
-    """CVE-2019-5736, with a root filesystem that has all the interpreter needs: what runs is a sealed copy of its loader."""
+    """CVE-2019-5736, with a root filesystem that has all the interpreter needs: what runs is a sealed loader."""
     script = "import os; print(os.readlink('/proc/self/exe')); open('/proc/self/exe', 'r+b')"
     interpreter = str(Path(sys.executable).resolve())
     oci.config("/proc/self/exe", interpreter, "-I", "-S", "-c", script, env=["PATH=/bin"])
