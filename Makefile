@@ -123,6 +123,12 @@ bundle: setup ## build the relocatable bundle and its archive below dist/ (ARGS=
 verify-bundle: setup ## build the bundle twice, compare, run pods from it under Debian 12, 13 and nothing at all (root)
 	$(BIN)/python -m e2e.bundle $(ARGS)
 
+.PHONY: chart
+chart: setup ## lint, unit-test and validate helm/coracle: make chart HELM= HELM_UNITTEST= KUBECONFORM= OPENAPI=
+	@test -n "$(HELM)" -a -n "$(HELM_UNITTEST)" -a -n "$(KUBECONFORM)" -a -n "$(OPENAPI)" \
+	    || { echo "set HELM, HELM_UNITTEST, KUBECONFORM and OPENAPI; helm/coracle/README.md tells how to get them" >&2; exit 2; }
+	$(BIN)/python -m e2e.chart --helm "$(HELM)" --unittest "$(HELM_UNITTEST)" --kubeconform "$(KUBECONFORM)" --openapi "$(OPENAPI)"
+
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files
 	$(BIN)/python -m cri.api.generate
