@@ -25,7 +25,7 @@ async def update_container_resources(
     if record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
         raise FailedPrecondition(f"container {record.id} is {record.state}: it has no resources to update")
     asked = with_swap(record.resources, request.linux)
-    wanted = await daemon.nri.updating(record, linux_resources(asked, cgroup_v2=daemon.host.cgroup_v2))
+    wanted = await daemon.nri.updating(record, linux_resources(asked, daemon.host))
     await asyncio.to_thread(daemon.cgroups.open(record.cgroup).update, wanted)
     record = daemon.containers.need(record.id)
     now = merged(merged(record.resources, asked), to_cri(from_spec(wanted)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cri.api import runtime_pb2 as api
-from cri.specgen.inputs import ContainerInputs
+from cri.specgen.inputs import ContainerInputs, HostFacts
 from oci import spec
 
 #: What every container may do with device nodes: make any, use the harmless ones (oci.md 4.3).
@@ -27,19 +27,18 @@ def container_resources(inputs: ContainerInputs) -> spec.Resources:
         devices: tuple[spec.DeviceRule, ...] = (spec.DeviceRule(allow=True, access="rwm"),)
     else:
         devices = (*DEFAULT_DEVICE_RULES, *inputs.device_rules)
-    wanted = linux_resources(inputs.config.linux.resources, cgroup_v2=inputs.host.cgroup_v2)
+    wanted = linux_resources(inputs.config.linux.resources, inputs.host)
     return spec.Resources(
         devices=devices,
         memory=wanted.memory,
         cpu=wanted.cpu,
-        # The kubelet limits every page size of every container: on a host that cannot, only real wishes are refused.
-        hugepage_limits=tuple(h for h in wanted.hugepage_limits if h.limit or inputs.host.hugetlb),
+        hugepage_limits=wanted.hugepage_limits,
         unified=wanted.unified,
         pids=spec.PidsResources(limit=inputs.pids_limit) if inputs.pids_limit else None,
     )
 
 
-def linux_resources(wanted: api.LinuxContainerResources, *, cgroup_v2: bool) -> spec.Resources:
+def linux_resources(wanted: api.LinuxContainerResources, host: HostFacts) -> spec.Resources:
     """Only what `wanted` says, so that it also serves updates: absent means unchanged."""
     memory = cpu = None
     if wanted.memory_limit_in_bytes or wanted.memory_swap_limit_in_bytes:
@@ -58,7 +57,12 @@ def linux_resources(wanted: api.LinuxContainerResources, *, cgroup_v2: bool) -> 
     return spec.Resources(
         memory=memory,
         cpu=cpu,
-        # The kubelet names every page size of the host, 0 for those not asked for: 0 is a limit, and meant.
-        hugepage_limits=tuple(spec.HugepageLimit(page_size=h.page_size, limit=h.limit) for h in wanted.hugepage_limits),
-        unified=dict(wanted.unified) if cgroup_v2 else {},
+        # The kubelet names every page size of the host, 0 for those not asked for: 0 is a limit, and meant. On a host
+        # that cannot limit them only real wishes are refused.
+        hugepage_limits=tuple(
+            spec.HugepageLimit(page_size=h.page_size, limit=h.limit)
+            for h in wanted.hugepage_limits
+            if h.limit or host.hugetlb
+        ),
+        unified=dict(wanted.unified) if host.cgroup_v2 else {},
     )

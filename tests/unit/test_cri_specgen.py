@@ -159,18 +159,26 @@ def test_namespaces_are_the_containers_own_only() -> None:
 
 
 def test_zero_means_not_said() -> None:
-    assert linux_resources(api.LinuxContainerResources(), cgroup_v2=True) == spec.Resources()
+    assert linux_resources(api.LinuxContainerResources(), inputs().host) == spec.Resources()
 
 
 def test_limits_are_passed_on() -> None:
     wanted = api.LinuxContainerResources(
         cpu_period=1000, cpu_quota=-1, cpu_shares=2, memory_limit_in_bytes=4096, cpuset_cpus="0", unified={"a.b": "1"}
     )
-    made = linux_resources(wanted, cgroup_v2=True)
+    made = linux_resources(wanted, inputs().host)
     assert made.cpu == spec.CpuResources(period=1000, quota=-1, shares=2, cpus="0")
     assert made.memory == spec.MemoryResources(limit=4096)
     assert made.unified == {"a.b": "1"}
-    assert linux_resources(wanted, cgroup_v2=False).unified == {}
+    assert linux_resources(wanted, inputs(cgroup_v2=False).host).unified == {}
+
+
+def test_only_a_real_wish_for_huge_pages_reaches_a_host_that_cannot_limit_them() -> None:
+    limits = [api.HugepageLimit(page_size="2MB", limit=0), api.HugepageLimit(page_size="1GB", limit=1 << 30)]
+    wanted = api.LinuxContainerResources(hugepage_limits=limits)
+    without = replace(inputs().host, hugetlb=False)
+    assert [limit.page_size for limit in linux_resources(wanted, without).hugepage_limits] == ["1GB"]
+    assert [limit.limit for limit in linux_resources(wanted, inputs().host).hugepage_limits] == [0, 1 << 30]
 
 
 def test_an_unprivileged_container_may_only_use_the_harmless_devices() -> None:
