@@ -1,4 +1,4 @@
-"""The door to the host's programs. From the pod: entered into PID 1's namespaces with nsenter(1).
+"""The door to the host's programs. From the pod: the host's own nsenter(1), in its root, enters PID 1's namespaces.
 
 `InDirectory` stands in for the host where there is none: it takes systemctl and the rest from a directory. Image builds
 and tests use it.
@@ -6,6 +6,7 @@ and tests use it.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from deploy.installer.errors import CommandFailed
-from deploy.installer.host import Host, Step, unwatched
+from deploy.installer.host import Host, Step
 
 _ENTER: Final = ("nsenter", "--target=1", "--mount", "--uts", "--ipc", "--net", "--")
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT_S: Final = 300.0
 _TIMED_OUT: Final = 124
 _NOT_FOUND: Final = 127
@@ -33,14 +35,16 @@ class Commands(Protocol):
 
 
 class OnHost:
-    """`entered`: this process is in the host's namespaces already."""
+    """A host whose root is "/" is entered already."""
 
-    def __init__(self, *, entered: bool, step: Step = unwatched) -> None:
-        self._prefix = () if entered else _ENTER
-        self._step = step
+    def __init__(self, host: Host) -> None:
+        self._root = str(host.root)
+        self._step = host.step
 
     def run(self, argv: Sequence[str], timeout: float = TIMEOUT_S) -> Done:
-        return _run([*self._prefix, *argv], argv, timeout, self._step)
+        if self._root == "/":
+            return _run(argv, argv, timeout, self._step)
+        return _run([*_ENTER, *argv], argv, timeout, self._step, root=self._root)
 
 
 class InDirectory:
@@ -64,11 +68,23 @@ def check(commands: Commands, *argv: str, timeout: float = TIMEOUT_S) -> str:
     return done.output
 
 
-def _run(command: Sequence[str], argv: Sequence[str], timeout: float, step: Step) -> Done:
+def _run(command: Sequence[str], argv: Sequence[str], timeout: float, step: Step, root: str = "") -> Done:
+    def go_there() -> None:
+        os.chroot(root)
+        os.chdir("/")
+
     step(f"before: {' '.join(argv)}")
     try:
         ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "PATH": _PATH} if root else None,
+            preexec_fn=go_there if root else None,  # this process has one thread
         )
         done = Done(status=ended.returncode, output=ended.stdout + ended.stderr)
     except subprocess.TimeoutExpired:

@@ -112,11 +112,7 @@ def open_context(
     with_node: bool = True,
 ) -> Context:
     host = Host(place.host_root)
-    commands: Commands = (
-        InDirectory(place.commands, host)
-        if place.commands is not None
-        else OnHost(entered=place.host_root == Path("/"))
-    )
+    commands: Commands = InDirectory(place.commands, host) if place.commands is not None else OnHost(host)
     node = None
     if place.node and with_node:
         from deploy.installer.cluster.kubernetes_node import KubernetesNode, api_client
