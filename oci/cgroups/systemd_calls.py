@@ -8,6 +8,7 @@ bus; where only the bus is within reach (in a container that was given it), the 
 from __future__ import annotations
 
 import os
+import time
 
 from oci.cgroups.systemd_units import Property
 from oci.dbus.connection import BusError, Connection
@@ -22,6 +23,7 @@ _SERVICE: Final = "org.freedesktop.systemd1"
 _PATH: Final = "/org/freedesktop/systemd1"
 _MANAGER: Final = f"{_SERVICE}.Manager"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+_COLLECTED_WITHIN_S: Final = 5.0
 _EXISTS: Final = f"{_SERVICE}.UnitExists"
 _NO_SUCH: Final = (f"{_SERVICE}.NoSuchUnit", f"{_SERVICE}.UnitNotLoaded")
 
@@ -59,13 +61,18 @@ class Systemd:
     def start_scope(self, unit: str, pids: Sequence[int], properties: Iterable[Property]) -> bool:
         """With the processes in it when this returns; False when there is such a unit already."""
         wanted = [*properties, ("PIDs", ("au", list(pids)))]
-        try:
-            self._job(unit, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", wanted, [])
-        except CgroupError as error:
-            if isinstance(error.__cause__, BusError) and error.__cause__.name == _EXISTS:
+        deadline = time.monotonic() + _COLLECTED_WITHIN_S
+        while True:
+            try:
+                self._job(unit, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", wanted, [])
+                return True
+            except CgroupError as error:
+                if not isinstance(error.__cause__, BusError) or error.__cause__.name != _EXISTS:
+                    raise
+            # One that has just ended is there until systemd comes round to collect it.
+            if self._state(unit) in ("active", "activating", "reloading") or time.monotonic() > deadline:
                 return False
-            raise
-        return True
+            time.sleep(0.02)
 
     def stop(self, unit: str) -> None:
         """Ends the unit; one that systemd does not know any more is fine. What failed before is forgotten too."""
@@ -88,6 +95,20 @@ class Systemd:
         except CgroupError as error:
             if not _unknown(error):
                 raise
+
+    def _state(self, unit: str) -> str:
+        """ActiveState; "" for a unit that is not loaded."""
+
+        def ask(bus: Connection) -> tuple[Any, ...]:
+            (path,) = bus.call(_SERVICE, _PATH, _MANAGER, "GetUnit", "s", unit)
+            return bus.call(_SERVICE, path, _PROPERTIES, "Get", "ss", f"{_SERVICE}.Unit", "ActiveState")
+
+        try:
+            return str(self._run(ask, unit)[0])
+        except CgroupError as error:
+            if _unknown(error):
+                return ""
+            raise
 
     def _job(self, unit: str, member: str, signature: str, *body: object) -> None:
         def run(bus: Connection) -> tuple[Any, ...]:

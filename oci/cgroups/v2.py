@@ -199,6 +199,8 @@ class V2Cgroup:
         try:
             self._files.write(f"{self._directory}/cgroup.kill", "1")
         except CgroupError as error:
+            if error.errno == errno.ENODEV:  # gone between the open and the write: systemd removes empty scopes
+                return True
             if error.errno == errno.ENOENT:
                 return not self._files.exists(self._directory)
             raise
