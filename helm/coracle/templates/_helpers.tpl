@@ -119,7 +119,7 @@ tolerations:
 # Everything that is installed lies below the host's root; the record says where.
 - name: host
   hostPath:
-    path: /
+    path: {{ .Values.install.hostRoot }}
     type: Directory
 # The program's few temporary files: its own root is read-only.
 - name: tmp
