@@ -1,0 +1,50 @@
+"""The power fails in the middle of pulls and creates. What the disk then says, and what the daemon makes of it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+
+from e2e.vm.client import CommandTimeout, GuestGone
+from e2e.vm.conftest import Node
+
+
+def _churn(node: Node) -> None:
+    try:
+        node.inside("churn", timeout=600)
+    except (GuestGone, CommandTimeout):
+        pass  # the power failed
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    metafunc.parametrize("cut", range(metafunc.config.getoption("--vm-cuts")))
+
+
+def test_after_a_power_cut_everything_is_whole_or_told(node: Node, cut: int) -> None:
+    node.shell("systemctl start bed-registry coracle", timeout=300)
+    churning = threading.Thread(target=_churn, args=(node,), daemon=True)
+    churning.start()
+    time.sleep(random.Random(cut).uniform(15, 40))
+    node.guest.reset_hard()
+    churning.join(60)
+    # The file system replays its journal when it is mounted; after that nothing may be wrong with it.
+    assert "EXT4-fs error" not in node.shell("dmesg")
+    node.shell("systemctl start bed-registry coracle", timeout=300)
+    state = node.inside("state")
+    assert "SANDBOX_READY" not in state["pods"].values()  # no process survives a power cut
+    assert not {"CONTAINER_RUNNING", "CONTAINER_CREATED"} & set(state["containers"].values())
+    assert state["namespaces"] == []
+    # Pods that are gone hold no addresses; the reconciler needs a moment for it.
+    deadline = time.monotonic() + 60
+    while state["addresses"] and time.monotonic() < deadline:
+        time.sleep(2)
+        state = node.inside("state")
+    assert state["addresses"] == {}
+    (pod,) = node.inside("pods", "1")
+    assert node.inside("state")["containers"][pod["container"]] == "CONTAINER_RUNNING"
+    node.inside("clear")
+    state = node.inside("state")
+    assert (state["pods"], state["containers"], state["addresses"]) == ({}, {}, {})

@@ -1,0 +1,50 @@
+"""Other suites, run in the guest on the daemon's systemd driver: critest, crun's, our own."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e.vm.conftest import Node
+
+_REGISTRY = {"E2E_REGISTRY_STORAGE": "/srv/coracle/.cache/registry", "OCI_SUITE_PATIENCE": "400"}
+_CRUN_FILES = (
+    "test_bpf_devices",
+    "test_resources",
+    "test_cgroup_resources",
+    "test_cgroup_setup",
+    "test_update",
+    "test_start",
+)
+
+
+def _python(node: Node, *words: str, timeout: float) -> str:
+    done = node.guest.run("/opt/venv/bin/python", *words, env=_REGISTRY, timeout=timeout, show=True, check=False)
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def test_critest_apparmor(node: Node, request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--vm-critest"):
+        pytest.skip("needs --vm-critest")
+    node.shell("chmod +x .cache/critest; systemctl stop coracle", timeout=300)
+    said = _python(node, "-m", "e2e.critest", "--critest", ".cache/critest", "--focus", "AppArmor", timeout=3600)
+    assert "9 passed, 0 failed" in said
+
+
+@pytest.mark.parametrize("manager", ["cgroupfs", "systemd"])
+def test_crun_suite(node: Node, request: pytest.FixtureRequest, manager: str) -> None:
+    if not request.config.getoption("--vm-crun"):
+        pytest.skip("needs --vm-crun")
+    files = [word for name in _CRUN_FILES for word in ("--only", name)]
+    runtime = "env PYTHONPATH=/srv/coracle /opt/venv/bin/python -m oci.cli"
+    said = _python(
+        node, "-m", "e2e.oci", "--crun", ".cache/crun", "--runtime", runtime, "--cgroup-manager", manager, *files,
+        timeout=3600,
+    )  # fmt: skip
+    failed = {line.split()[-1].rstrip(":") for line in said.splitlines() if line.startswith("failed")}
+    assert "fair:" in said
+    assert not {line for line in said.splitlines() if line.startswith("failed   FAIR")} - {"start"}, failed
+
+
+def test_cri_suite(node: Node) -> None:
+    said = _python(node, "-m", "pytest", "-q", "-x", "e2e/cri", "-p", "no:cacheprovider", timeout=7200)
+    assert " failed" not in said.splitlines()[-1]
