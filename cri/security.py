@@ -62,8 +62,18 @@ def seccomp_profile(
         raise InvalidArgument(f"{_FIELD}.seccomp.localhost_ref", f"{reference} does not exist") from error
 
 
+def with_agent(daemon: Daemon, context: api.LinuxContainerSecurityContext, specification: spec.Spec) -> spec.Spec:
+    """With the profile, where an agent is to be told of calls: it is named there."""
+    profiled = with_seccomp(daemon, context, specification)
+    profile = profiled.linux.seccomp
+    return specification if profile is None or not profile.listener_path else profiled
+
+
 def filter_fd(daemon: Daemon, context: api.LinuxContainerSecurityContext, specification: spec.Spec) -> int | None:
-    """A sealed file with the filter, kept by the daemon and shared by all containers that use it."""
+    """A sealed file with the filter, kept by the daemon and shared by all containers that use it. None is unconfined,
+    or a profile with an agent, from which the shim makes the filter."""
+    if specification.linux.seccomp is not None and specification.linux.seccomp.listener_path:
+        return None
     if specification.linux.seccomp is not None:  # only a plugin puts one there, and then it counts
         return daemon.programs.fd(daemon.seccomp.get(specification.linux.seccomp))
     program = filter_program(daemon, context, _held(specification))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cri import declared_volumes, security, user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.cdi import catalog
+from cri.checkpoint.restoring import Restored
 from cri.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from cri.host import process_state, requested_devices
 from cri.image_volumes import open_image_volumes, volume_images
@@ -58,7 +59,21 @@ async def create_container(
     return api.CreateContainerResponse(container_id=record.id)
 
 
-async def _run(daemon: Daemon, sandbox_id: str, config: api.ContainerConfig, progress: Progress) -> ContainerRecord:
+async def create_restored(
+    daemon: Daemon, sandbox_id: str, config: api.ContainerConfig, restored: Restored
+) -> ContainerRecord:
+    """As the call, for a container whose processes and files come out of a checkpoint."""
+    record = await _run(daemon, sandbox_id, config, Progress(), restored)
+    return daemon.containers.put(daemon.containers.need(record.id).with_(delivered=True))
+
+
+async def _run(
+    daemon: Daemon,
+    sandbox_id: str,
+    config: api.ContainerConfig,
+    progress: Progress,
+    restored: Restored | None = None,
+) -> ContainerRecord:
     sandbox = daemon.sandboxes.need(sandbox_id)
     if existing := _existing(daemon, sandbox, config):
         return existing
@@ -84,7 +99,7 @@ async def _run(daemon: Daemon, sandbox_id: str, config: api.ContainerConfig, pro
         )
     )
     try:
-        return await _make(daemon, sandbox, record, image, progress)
+        return await _make(daemon, sandbox, record, image, progress, restored)
     except BaseException as error:
         progress.enter("undoing what was made")
         await undo_container(daemon, record.id, error)
@@ -120,13 +135,20 @@ def _existing(daemon: Daemon, sandbox: SandboxRecord, config: api.ContainerConfi
 
 
 async def _make(
-    daemon: Daemon, sandbox: SandboxRecord, record: ContainerRecord, image: Image, progress: Progress
+    daemon: Daemon,
+    sandbox: SandboxRecord,
+    record: ContainerRecord,
+    image: Image,
+    progress: Progress,
+    restored: Restored | None,
 ) -> ContainerRecord:
     config = record.config
     progress.enter("mounting the image")
     owners = user_namespaces.owners(sandbox.namespaces, daemon.pods[sandbox.id].namespaces)
     rootfs = await daemon.images.mount_rootfs(image.id, daemon.paths.container(record.id), owners=owners)
     with syscalls.closing(rootfs):
+        if restored is not None:
+            await asyncio.to_thread(restored.change, rootfs)
         user = await asyncio.to_thread(_resolve, rootfs, config, image)
         inputs = _inputs(daemon, sandbox, record, image, user)
         volumes = await declared_volumes.make(
@@ -139,7 +161,7 @@ async def _make(
         inputs = replace(inputs, declared_volumes=volumes)
         wanted = await _with_cdi_devices(daemon, config, container_spec(inputs))
         async with daemon.nri.making_container(sandbox, record, wanted) as (record, specification):
-            live = await _create(daemon, record, specification, rootfs, owners, progress)
+            live = await _create(daemon, record, specification, rootfs, owners, progress, restored)
             _check_ready(daemon, sandbox.id)
             return daemon.containers.put(
                 record.moved(
@@ -167,11 +189,14 @@ async def _create(
     rootfs: int,
     owners: Owners | None,
     progress: Progress,
+    restored: Restored | None,
 ) -> LiveContainer:
     config = record.config
     runtime = daemon.foreign_runtime(record.sandbox_id)
     if runtime is not None:
         specification = security.with_seccomp(daemon, config.linux.security_context, specification)
+    else:
+        specification = security.with_agent(daemon, config.linux.security_context, specification)
     await asyncio.to_thread(_make_log_directory, record)
     _write_bundle(daemon, record, specification)
     volumes = await open_image_volumes(daemon, config, specification, daemon.paths.container(record.id), owners)
@@ -194,6 +219,8 @@ async def _create(
                 mount_indexes=tuple(volumes),
                 mount_fds=tuple(volumes.values()),
                 runtime=runtime,
+                checkpoint=None if restored is None else restored.images,
+                criu="" if restored is None else restored.criu,
                 seccomp_fd=(
                     security.filter_fd(daemon, config.linux.security_context, specification)
                     if runtime is None

@@ -128,16 +128,7 @@ class Launch:
             self.duties.adopt(self.pid)
 
     def _pass_listener(self, number: int) -> None:
-        """Take the seccomp listener out of the child, which may already be unable to tell us anything."""
-        deadline = time.monotonic() + _LISTENER_PATIENCE
-        while True:
-            try:
-                listener = sc.pidfd_getfd(self.pidfd, number)
-                break
-            except OSError as error:
-                if error.errno != errno.EBADF or time.monotonic() > deadline:
-                    raise ContainerError("pass the seccomp listener", error.errno or 0, str(error.strerror))
-                time.sleep(0.0005)
+        listener = take_listener(self.pidfd, number)
         try:
             assert self.duties.send_listener is not None
             self.duties.send_listener(self.pid, listener)
@@ -180,6 +171,18 @@ class Launch:
                 os.close(fd)
         self.pidfd, self.console_fd = -1, None
         return status
+
+
+def take_listener(pidfd: int, number: int) -> int:
+    """The seccomp listener out of the child, which may already be unable to tell us anything."""
+    deadline = time.monotonic() + _LISTENER_PATIENCE
+    while True:
+        try:
+            return sc.pidfd_getfd(pidfd, number)
+        except OSError as error:
+            if error.errno != errno.EBADF or time.monotonic() > deadline:
+                raise ContainerError("pass the seccomp listener", error.errno or 0, str(error.strerror))
+            time.sleep(0.0005)
 
 
 def _pid_of(pidfd: int) -> int:

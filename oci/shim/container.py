@@ -77,8 +77,8 @@ class Container:
     """Descriptors are its own; -1 and None: not there.
 
     `channel` leads to an init that waits for its start. `starting` is where the answer to a start under way goes,
-    `start_status` the exit status of one that failed. `worker` is the process that works on the container, or 0.
-    `runtime` runs it where our executor does not.
+    `listening` says that the start waits for a seccomp agent, `start_status` is the exit status of one that failed.
+    `worker` is the process that works on the container, or 0. `runtime` runs it where our executor does not.
     """
 
     __slots__ = (
@@ -89,6 +89,7 @@ class Container:
         "created_at",
         "finished_at",
         "id",
+        "listening",
         "log_path",
         "oom_kills",
         "output",
@@ -121,6 +122,7 @@ class Container:
         self.console_fd: int | None = None
         self.seccomp_fd: int | None = None
         self.starting: Request | None = None
+        self.listening = False
         self.start_status: int | None = None
         self.created_at = 0
         self.started_at = 0

@@ -46,6 +46,8 @@ _START_FAILED = {errno.ENOENT: 127, errno.EACCES: 126}
 _START_FAILED_OTHERWISE = 128
 _START = Kind.START.value
 _FAILED = Kind.FAILED.value
+_LISTENER = Kind.LISTENER.value
+_GO = Kind.GO.value
 
 
 class Containers:
@@ -207,6 +209,9 @@ class Containers:
             data = buffer.read(container.channel)
         except ConnectionResetError:  # it was killed before it read our order
             data = b""
+        if data[:1] == _LISTENER and request is not None:
+            self._hand_over_listener(container, request, int.from_bytes(data[1:5]))
+            return
         container.close_channel()
         if request is None:
             return
@@ -221,6 +226,32 @@ class Containers:
         else:
             signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
             request.fail(StateError(container.id, f"cannot be started, its init asks for {Kind(data[:1]).name}"))
+
+    def _hand_over_listener(self, container: Container, request: Request, number: int) -> None:
+        """The init goes on when its seccomp agent has been sent the listener; the agent may take its time."""
+        container.starting, container.listening = request, True
+
+        def work() -> Outcome:
+            from oci.shim.work import listener  # of no use to most containers
+
+            return listener.hand_over(container, container.pid, container.pidfd, number)
+
+        def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
+            container.listening = False
+            if record is None:  # and that has been the answer
+                container.starting = None
+                self._kill_init(container)
+            elif container.channel < 0:
+                container.starting = None
+                request.fail(StateError(container.id, "cannot be started, its init has ended"))
+            else:
+                try:
+                    os.write(container.channel, _GO)
+                except ConnectionError:
+                    pass  # it has ended just now, as its end of the channel tells
+                self._loop.add(container.channel, lambda _: self._start_ready(container))
+
+        self._workers.spawn(request, work, finished)
 
     def kill(self, request: Request, kill: Kill) -> None:
         container = self.get(kill.container_id)
@@ -280,7 +311,7 @@ class Containers:
 
     def _exited(self, container: Container, status: int) -> None:
         container.finished_at = time.time_ns()
-        if container.starting is not None and container.channel >= 0:  # first things first
+        if container.starting is not None and container.channel >= 0 and not container.listening:  # first things first
             self._start_ready(container)
         container.status = status if container.start_status is None else container.start_status
         container.close_channel()
@@ -301,7 +332,8 @@ class Containers:
         try:
             container.worker = self._workers.spawn(self._server.event(), work, finished)
         except OSError:  # no process to be had: then here
-            self._server.tell(work().answer)
+            if (answer := work().answer) is not None:
+                self._server.tell(answer)
             container.state = "exited"
 
 

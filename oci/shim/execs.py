@@ -37,14 +37,16 @@ _ANCILLARY: Final = socket.CMSG_SPACE(4)
 
 
 class _Exec:
-    """`channel` is there until it has executed, `request` is the one to answer then."""
+    """`channel` is there until it has executed, `request` is the one to answer then. `listening`: it waits for its
+    seccomp agent."""
 
-    __slots__ = ("channel", "console_fd", "container_id", "exec_id", "pid", "pidfd", "request")
+    __slots__ = ("channel", "console_fd", "container", "exec_id", "listening", "pid", "pidfd", "request")
 
     def __init__(
-        self, container_id: str, exec_id: str, pid: int, pidfd: int, request: Request, channel: Socket | None
+        self, container: Container, exec_id: str, pid: int, pidfd: int, request: Request, channel: Socket | None
     ) -> None:
-        self.container_id = container_id
+        self.container = container
+        self.listening = False
         self.exec_id = exec_id
         self.pid = pid
         self.pidfd = pidfd
@@ -89,7 +91,7 @@ class Execs:
             raise StateError(container.id, f"cannot be entered: {error.strerror}") from None
         finally:
             theirs.close()
-        one = _Exec(container.id, exec_id, pid, pidfd, request, ours)
+        one = _Exec(container, exec_id, pid, pidfd, request, ours)
         self._all[exec_id] = one
         self._children.watch(pid, lambda status: self._exited(one, status))
         self._loop.add(ours.fileno(), lambda _: self._said(one))
@@ -103,7 +105,7 @@ class Execs:
             number = self._doomed.pop(exec_id)
             if record is None:
                 return
-            one = _Exec(container.id, exec_id, record[0], fds.pop("pidfd"), request, None)
+            one = _Exec(container, exec_id, record[0], fds.pop("pidfd"), request, None)
             one.console_fd = fds.pop("console_fd", None)
             self._all[exec_id] = one
             if number:
@@ -131,7 +133,7 @@ class Execs:
 
     def describe(self) -> tuple[ExecState, ...]:
         return tuple(
-            ExecState(container_id=one.container_id, exec_id=exec_id, pid=one.pid) for exec_id, one in self._all.items()
+            ExecState(container_id=one.container.id, exec_id=exec_id, pid=one.pid) for exec_id, one in self._all.items()
         )
 
     def _fork(self, container: Container, request: Request, theirs: Socket, ours: Socket) -> tuple[int, int]:
@@ -170,6 +172,9 @@ class Execs:
             one.console_fd = fd
             return
         self._loop.remove(one.channel.fileno())
+        if data[:1] == Kind.LISTENER.value:
+            self._hand_over_listener(one, one.channel, int.from_bytes(data[1:5]))
+            return
         one.channel.close()
         one.channel = None
         if not data:
@@ -183,13 +188,47 @@ class Execs:
             one.request.fail(failure(data[1:]))
         else:
             signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
-            one.request.fail(StateError(one.container_id, f"exec asks for {data[:1]!r}, which nobody here can do"))
+            one.request.fail(StateError(one.container.id, f"exec asks for {data[:1]!r}, which nobody here can do"))
+
+    def _hand_over_listener(self, one: _Exec, channel: Socket, number: int) -> None:
+        """It goes on when its seccomp agent has been sent the listener."""
+        one.listening = True
+
+        def work() -> Outcome:
+            from oci.shim.work import listener  # of no use to most containers
+
+            return listener.hand_over(one.container, one.pid, one.pidfd, number)
+
+        def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
+            one.listening = False
+            if one.exec_id in self._all and record is not None:
+                try:
+                    channel.send(Kind.GO.value)
+                except ConnectionError:
+                    pass  # it has ended just now, as its end of the channel tells
+                self._loop.add(channel.fileno(), lambda _: self._said(one))
+                return
+            channel.close()
+            one.channel = None
+            if record is not None:
+                one.request.fail(StateError(one.container.id, f"exec {one.exec_id} ended before it was started"))
+            elif self._all.pop(one.exec_id, None) is not None:  # and that has been the answer
+                try:
+                    signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+
+        self._workers.spawn(one.request, work, finished)
 
     def _exited(self, one: _Exec, status: int) -> None:
-        while one.channel is not None:  # first things first; it can say no more, so this comes to an end
+        if one.listening:  # never started, so there is nothing to tell but that
+            del self._all[one.exec_id]
+        while (
+            one.channel is not None and not one.listening
+        ):  # first things first; it can say no more, so this comes to an end
             self._said(one)
         if self._all.pop(one.exec_id, None) is not None:
-            event = exec_exited_template(one.container_id, one.exec_id, one.pid)
+            event = exec_exited_template(one.container.id, one.exec_id, one.pid)
             self._server.event().send(event % (status, time.time_ns()))
         os.close(one.pidfd)
         if one.console_fd is not None:

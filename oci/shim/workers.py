@@ -34,9 +34,10 @@ _ANCILLARY: Final = socket.CMSG_SPACE(253 * 4)
 
 @frozen
 class Outcome:
-    """`answer` goes to the daemon. `record` is plain values for the shim's books, `fds` descriptors by name."""
+    """`answer` goes to the daemon; with None the request is answered later. `record` is plain values for the shim's
+    books, `fds` descriptors by name."""
 
-    answer: Message
+    answer: Message | None
     record: tuple[Any, ...] = ()
     fds: dict[str, int] = fresh(default_factory=dict)
 
@@ -127,7 +128,8 @@ class Workers:
 def _packet(id: int, result: Outcome | Failure) -> transport.Outgoing:
     """The answer ready to be sent, where the named descriptors stand among all, and the record."""
     failed = isinstance(result, Failure)
-    outgoing = transport.prepare(id, result if isinstance(result, Failure) else result.answer)
+    said = result if isinstance(result, Failure) else result.answer
+    outgoing = transport.Outgoing(b"", ()) if said is None else transport.prepare(id, said)
     fds = list(outgoing.fds)
     places = {}
     record = None

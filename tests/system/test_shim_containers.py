@@ -13,6 +13,7 @@ import pytest
 
 from cri.shims import Attach, ContainerCreate, Launcher, SandboxSetup, close_descriptors
 from oci.errors import ContainerError, SpecError
+from tests.system.seccomp_agent import ANSWER, Agent
 from tests.system.shim_pods import Pod, children_of, make_rootfs, pod, traces, until
 
 
@@ -40,6 +41,43 @@ async def launcher(clean: None) -> AsyncIterator[Launcher]:
 async def the_pod(launcher: Launcher, rootfs: Path) -> AsyncIterator[Pod]:
     async with pod(launcher, rootfs) as one:
         yield one
+
+
+class TestSeccompAgent:
+    """A profile's listener goes to its agent, from the container's init and from what is executed in it."""
+
+    async def test_agent_answers(self, the_pod: Pod, tmp_path: Path) -> None:
+        agent = Agent(tmp_path / "agent")
+        try:
+            program = ("sh", "-c", "cd /bin; sleep 1000")
+            handles = await the_pod.create("c", *program, seccomp=agent.profile("chdir"))
+            assert agent.told == []
+            await the_pod.shim.start("c")
+            await until(lambda: the_pod.log("c").read_text())
+            assert os.strerror(ANSWER) in the_pod.log("c").read_text()
+            status, text = await the_pod.execute("c", "sh", "-c", "cd /bin")
+            assert status != 0
+            assert os.strerror(ANSWER) in text
+            first, second = agent.told
+            assert (first["pid"], first["metadata"], first["fds"]) == (handles.pid, "some data", ["seccompFd"])
+            assert (first["state"]["id"], first["state"]["status"]) == ("c", "creating")
+            assert (second["state"]["pid"], second["state"]["status"]) == (handles.pid, "running")
+            assert second["pid"] != handles.pid
+            await the_pod.shim.kill("c", signal.SIGKILL)
+            await the_pod.exit_code("c")
+        finally:
+            agent.close()
+
+    async def test_missing_agent_fails_the_start(self, the_pod: Pod, tmp_path: Path) -> None:
+        profile = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": str(tmp_path / "nobody"),
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+        }
+        await the_pod.create("c", "sleep", "1000", seccomp=profile)
+        with pytest.raises(ContainerError, match="nobody: No such file or directory"):
+            await the_pod.shim.start("c")
+        assert await the_pod.exit_code("c") == 137
 
 
 class TestContainer:
