@@ -21,6 +21,8 @@ class SwitchSettings:
     allow_control_plane: bool = False
     drain: bool = False
     drain_timeout_s: int = 300
+    attempt: str = "1"
+    """What was rolled back is tried again only under another name."""
     ready_timeout_s: int = 300
     """From the kubelet's start to a Ready node, before the host rolls back."""
     images: tuple[str, ...] = ()

@@ -34,18 +34,27 @@ def install(context: Context, report: Report) -> None:
         _run(context, INSTALL, report)
 
 
-def switch(context: Context, report: Report, *, again: bool = False) -> SwitchState:
+class RolledBackBefore(NotVerified):
+    """This attempt was made and undone: it would only end so again."""
+
+
+def switch(context: Context, report: Report) -> SwitchState:
     """Hands the switch over to the host; answers the state that it is in, which then is the host's to change.
 
-    The node must be installed. A switch that was rolled back is not tried again with the same build unless `again`.
+    The node must be installed. A switch that was rolled back is not tried again by the same build in the same attempt.
     """
     with context.journal.locked():
         now = read_switch(context.journal)
         if now is not None and now.state not in ENDED_BACK:
             return now.state
         build = context.payload.identity if context.payload else ""
-        if now is not None and now.state is SwitchState.ROLLED_BACK and now.request.build == build and not again:
-            raise NotVerified(f"this build was rolled back here before ({now.reason}): try it with --again")
+        attempt = (build, context.switch.attempt)
+        if (
+            now is not None
+            and now.state is SwitchState.ROLLED_BACK
+            and (now.request.build, now.request.attempt) == attempt
+        ):
+            raise RolledBackBefore(f"rolled back here before ({now.reason}): try again with another --attempt")
         for stage in SWITCH:
             stage.check(context)
         _run(context, SWITCH, report)

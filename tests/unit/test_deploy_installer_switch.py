@@ -133,7 +133,7 @@ def test_a_runtime_that_runs_no_pods_is_rolled_back_and_not_tried_again(node: Fa
     with pytest.raises(NotVerified, match="rolled back here before"):
         install.switch(node.context(), quiet)
     (node.state / "broken").unlink()
-    assert install.switch(node.context(), quiet, again=True) is SwitchState.REQUESTED
+    assert install.switch(node.context(attempt="2"), quiet) is SwitchState.REQUESTED
     assert agent.switch(node.context(on_host=True)) is SwitchState.COMMITTED
 
 

@@ -43,7 +43,7 @@ _MARGIN_S: Final = 3600
     help="How long the node may take to be Ready again before the host rolls back.",
 )
 @click.option("--image", "images", multiple=True, help="Pull this image before the kubelet stops; repeatable.")
-@click.option("--again", is_flag=True, help="Try a build again that was rolled back here.")
+@click.option("--attempt", default="1", show_default=True, help="Another one tries again what was rolled back here.")
 def command(
     place: Place,
     payload: Path,
@@ -56,7 +56,7 @@ def command(
     drain_timeout: int,
     ready_timeout: int,
     images: tuple[str, ...],
-    again: bool,
+    attempt: str,
 ) -> None:
     """Install, and re-point the kubelet to this runtime. All pods of the node start anew.
 
@@ -73,6 +73,7 @@ def command(
         allow_control_plane=allow_control_plane,
         drain=drain,
         drain_timeout_s=drain_timeout,
+        attempt=attempt,
         ready_timeout_s=ready_timeout,
         images=images,
     )
@@ -82,13 +83,17 @@ def command(
         return
     install.install(context, report)
     try:
-        install.switch(context, report, again=again)
+        install.switch(context, report)
     except NotAsked as error:
         if not stay:
             raise
         report("permission", str(error))
         wait_for_mark(stay, place)
         return
+    except install.RolledBackBefore as error:
+        if not stay:
+            raise
+        report("switch", str(error))
     ended = follow(context, ready_timeout * 2 + _MARGIN_S)
     install.finish(context, report)
     if stay:

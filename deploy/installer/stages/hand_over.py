@@ -67,4 +67,5 @@ def request_of(context: Context) -> Request:
         ready_timeout_s=context.switch.ready_timeout_s,
         images=context.switch.images,
         build=context.payload.identity,
+        attempt=context.switch.attempt,
     )

@@ -64,7 +64,8 @@ class Request:
     ready_timeout_s: int
     images: tuple[str, ...] = ()
     build: str = ""
-    """Which build asked: after a roll-back the same build does not ask again."""
+    attempt: str = ""
+    """Which build asked, in which attempt: after a roll-back the same two do not ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
