@@ -129,6 +129,10 @@ chart: setup ## lint, unit-test and validate helm/coracle: make chart HELM= HELM
 	    || { echo "set HELM, HELM_UNITTEST, KUBECONFORM and OPENAPI; helm/coracle/README.md tells how to get them" >&2; exit 2; }
 	$(BIN)/python -m e2e.chart --helm "$(HELM)" --unittest "$(HELM_UNITTEST)" --kubeconform "$(KUBECONFORM)" --openapi "$(OPENAPI)"
 
+.PHONY: node-images
+node-images: setup ## build the installer's image, and with ARGS='--kind-base kindest-node.tar' kind's node image, below dist/
+	$(BIN)/python -m deploy.node_images $(ARGS)
+
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files
 	$(BIN)/python -m cri.api.generate

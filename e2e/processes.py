@@ -102,11 +102,16 @@ def answers(host: str, port: int) -> bool:
 
 
 def children_of(pid: int) -> tuple[int, ...]:
+    found: list[int] = []
     try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return tuple(int(child) for task in tasks for child in (task / "children").read_text().split())
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            try:
+                found += map(int, (task / "children").read_text().split())
+            except OSError:
+                pass  # a thread that has just ended
     except OSError:
-        return ()
+        pass
+    return tuple(found)
 
 
 class Sockets:

@@ -79,10 +79,10 @@ class Bundle:
     def build(self) -> Path:
         """Answers the bundle's directory; one that is there already is replaced."""
         self.place_interpreter()
-        self.place_wheels("site", self.project.requirements)
+        self.place_wheels(self.project.requirements)
         self.place_packages(self.project.packages)
         self.place_shared()
-        compile_modules(self.root, (f"lib/{self.interpreter.name}", "site"))
+        compile_modules(self.root, [self.root / "lib" / self.interpreter.name, self.root / "site"], base=self.root)
         preload_verbs(self.root)
         write_completion(self.root)
         self.describe()
@@ -96,14 +96,21 @@ class Bundle:
         self.interpreter.packages[linked.name] = linked
         self.interpreter.place()
 
-    def place_wheels(self, directory: str, requirements: Sequence[str], without: Iterable[Wheel] = ()) -> None:
-        """`requirements` and what they need, but not what is in the bundle already."""
-        here = {wheel.name for wheel in (*self._placed, *without)}
+    def place_wheels(self, requirements: Sequence[str]) -> None:
+        """`requirements` and what they need; and the libraries that their extensions name."""
+        for wheel in self._wheels.get(self.interpreter.python, requirements):
+            unpack(wheel, self.root / "site", self.root / LICENCES)
+            self._placed.append(wheel)
+        self.interpreter.add_libraries()
+
+    def companion_site(self, directory: Path, requirements: Sequence[str]) -> Path:
+        """`requirements` and what they need beyond this bundle's packages, compiled, in a directory beside it."""
+        here = {wheel.name for wheel in self._wheels.get(self.interpreter.python, self.project.requirements)}
         for wheel in self._wheels.get(self.interpreter.python, requirements):
             if wheel.name not in here:
-                unpack(wheel, self.root / directory, self.root / LICENCES)
-                self._placed.append(wheel)
-        self.interpreter.add_libraries()
+                unpack(wheel, directory, directory / "licences")
+        compile_modules(self.root, [directory], base=directory.parent)
+        return directory
 
     def place_packages(self, names: Iterable[str]) -> None:
         for name in names:

@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-# Runs in the bundle's interpreter: root, then directories below it.
+# Runs in the bundle's interpreter: the directory that paths shall be relative to, then directories to walk.
 _CODE: Final = """\
 import os, py_compile, sys
-root = sys.argv[1]
+base = sys.argv[1]
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 failed = 0
 for top in sys.argv[2:]:
-    for directory, names, files in os.walk(f"{root}/{top}"):
+    for directory, names, files in os.walk(top):
         names.sort()
         for name in sorted(files):
             if name.endswith(".py"):
                 path = f"{directory}/{name}"
-                shown = os.path.relpath(path, root)
+                shown = os.path.relpath(path, base)
                 try:
                     py_compile.compile(path, dfile=shown, doraise=True, invalidation_mode=mode)
                 except py_compile.PyCompileError as error:
@@ -66,9 +66,12 @@ class CompilationFailed(Exception):
         super().__init__(f"modules do not compile: {output.strip()[-1000:]}")
 
 
-def compile_modules(root: Path, directories: Sequence[str]) -> None:
-    """Writes __pycache__ for every module in `directories` of the bundle at `root`. Raises CompilationFailed."""
-    _run(root, _CODE, *directories)
+def compile_modules(root: Path, directories: Sequence[Path], *, base: Path) -> None:
+    """Writes __pycache__ for every module in `directories`, with the interpreter of the bundle at `root`.
+
+    A traceback shows paths relative to `base` until the module's own place is known. Raises CompilationFailed.
+    """
+    _run(root, _CODE, str(base), *map(str, directories))
 
 
 def preload_verbs(root: Path) -> None:
@@ -76,12 +79,12 @@ def preload_verbs(root: Path) -> None:
     verbs = sorted(path.name.removesuffix("_verb.py") for path in (root / "site/oci/cli").glob("*_verb.py"))
     for verb in verbs:
         for driver in _DRIVERS:
-            _run(root, _PRELOAD, verb, driver)
+            _run(root, _PRELOAD, str(root), verb, driver)
 
 
 def _run(root: Path, code: str, *arguments: str) -> None:
     # -E is not given: the interpreter is told its hash seed by the environment alone.
-    command = [str(root / "bin/python3"), "-s", "-P", "-S", "-c", code, str(root), *arguments]
+    command = [str(root / "bin/python3"), "-s", "-P", "-S", "-c", code, *arguments]
     done = subprocess.run(command, env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True)
     if done.returncode:
         raise CompilationFailed(done.stderr)

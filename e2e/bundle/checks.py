@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cri.api import runtime_pb2 as pb
 from e2e import cgroups
 from e2e.bundle.enter import PLACE
-from e2e.client import container_config, pod_config
+from e2e.client import Client, container_config, pod_config
 from e2e.daemon import Daemon, DaemonSettings, running_daemon
 from e2e.images.busybox import static_busybox
 from e2e.paths import ROOT
@@ -129,6 +130,27 @@ def pod(where: Place, image: str) -> str:
         client.remove_pod(sandbox)
     cgroups.remove(parent)
     return f"{time.monotonic() - began:.1f} s"
+
+
+def answer_of(client: Client, image: str, logs: Path, *command: str) -> str:
+    """What a container of the image, with its own entrypoint, says before it ends well."""
+    client.pull(image)
+    logs.mkdir()
+    config = pod_config(logs.name, logs=logs)
+    sandbox = client.run_pod(config)
+    container = container_config("main", image)
+    container.args.extend(command)
+    made = client.create(sandbox, container, config)
+    client.start(made)
+    deadline = time.monotonic() + 60
+    while (status := client.status(made)).state != pb.CONTAINER_EXITED and time.monotonic() < deadline:
+        time.sleep(0.05)
+    said = [line.split(" ", 3)[3] for line in (logs / "main.log").read_text().splitlines()]
+    if status.state != pb.CONTAINER_EXITED or status.exit_code != 0:
+        raise CheckFailed(f"{image} {' '.join(command)}", "\n".join([f"status {status.exit_code}", *said]))
+    client.stop_pod(sandbox)
+    client.remove_pod(sandbox)
+    return "\n".join(said)
 
 
 def _look_at_processes(daemon: Daemon, sandbox: str) -> None:
