@@ -205,6 +205,8 @@ def _overlay_by_mount(roots: Sequence[int], upper: Path | None, work: Path | Non
         flags = 0 if upper else syscalls.MS_RDONLY
         syscalls.mount("overlay", target, "overlay", flags, ",".join(options))
     try:
+        # Below a shared "/", as systemd has it, a mount is shared and so is its clone: no root to pivot to.
+        syscalls.mount(None, target, None, syscalls.MS_PRIVATE)
         return mounts.clone_tree(syscalls.AT_FDCWD, str(target))
     finally:
         syscalls.umount2(target, syscalls.MNT_DETACH)
