@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,11 @@ def remove(path: str) -> None:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+
+def stop_slice(name: str) -> None:
+    """A slice of systemd's stays when its last unit is gone; one that is not there is fine."""
+    subprocess.run(["systemctl", "stop", name], check=False, capture_output=True)
 
 
 def move(pid: int, path: str) -> None:

@@ -163,6 +163,8 @@ class Daemon:
         """For a daemon that has stopped: pods it left behind are ended; then bridge, rules, cgroup and files go."""
         for pid in self.monitors():
             os.kill(pid, signal.SIGKILL)
+        if Path("/run/systemd/system").exists():
+            cgroups.stop_slice(f"{self.settings.cgroup[1:]}.slice")
         cgroups.remove(self.settings.cgroup)
         bridge = self.settings.bridge
         subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cri.api import runtime_pb2 as pb
 from deploy.image import Image, ImageConfig
 from e2e import cgroups
 from e2e.client import Client
@@ -52,13 +53,30 @@ def target(*, endpoint: str, runtime: str) -> Iterator[Target]:
         throwaway = _push_throwaway(registry)
         if not endpoint:
             endpoint = stack.enter_context(_started(runtime, directory, registry.address, images)).endpoint
-        cgroup = f"/coracle-cri-{os.getpid()}"
-        cgroups.create(cgroup)
-        stack.callback(cgroups.remove, cgroup)
         client = stack.enter_context(Client(endpoint))
+        cgroup = stack.enter_context(_parent(client))
         for reference in (images.busybox, images.with_user):
             client.pull(reference)
         yield Target(client=client, images=images, throwaway=throwaway, directory=directory, cgroup=cgroup)
+
+
+@contextmanager
+def _parent(client: Client) -> Iterator[str]:
+    """As the kubelet does: a slice that systemd makes when it is first named, or a directory."""
+    linux = client.runtime.RuntimeConfig(pb.RuntimeConfigRequest()).linux
+    if linux.cgroup_driver == pb.SYSTEMD:
+        name = f"coracle_cri_{os.getpid()}.slice"
+        try:
+            yield f"/{name}"
+        finally:
+            cgroups.stop_slice(name)
+        return
+    path = f"/coracle-cri-{os.getpid()}"
+    cgroups.create(path)
+    try:
+        yield path
+    finally:
+        cgroups.remove(path)
 
 
 def _push_throwaway(registry: RunningRegistry) -> str:
