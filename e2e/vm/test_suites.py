@@ -7,14 +7,7 @@ import pytest
 from e2e.vm.conftest import Node
 
 _REGISTRY = {"E2E_REGISTRY_STORAGE": "/srv/coracle/.cache/registry", "OCI_SUITE_PATIENCE": "400"}
-_CRUN_FILES = (
-    "test_bpf_devices",
-    "test_resources",
-    "test_cgroup_resources",
-    "test_cgroup_setup",
-    "test_update",
-    "test_start",
-)
+_CRUN_FILES = ("bpf_devices", "resources", "cgroup_resources", "cgroup_setup", "update", "start")
 
 
 def _python(node: Node, *words: str, timeout: float) -> str:
@@ -34,7 +27,7 @@ def test_critest_apparmor(node: Node, request: pytest.FixtureRequest) -> None:
 def test_crun_suite(node: Node, request: pytest.FixtureRequest, manager: str) -> None:
     if not request.config.getoption("--vm-crun"):
         pytest.skip("needs --vm-crun")
-    files = [word for name in _CRUN_FILES for word in ("--only", name)]
+    files = [word for name in _CRUN_FILES for word in ("--only", f"test_{name}")]
     runtime = "env PYTHONPATH=/srv/coracle /opt/venv/bin/python -m oci.cli"
     said = _python(
         node, "-m", "e2e.oci", "--crun", ".cache/crun", "--runtime", runtime, "--cgroup-manager", manager, *files,
