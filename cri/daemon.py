@@ -19,6 +19,7 @@ from cni.errors import CniError
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
 from cri import apparmor, exits, health, host, recovery, user_namespaces, views
+from cri.checkpoint.support import Support
 from cri.config.schema import Builtin, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
@@ -92,6 +93,7 @@ class Daemon:
         metrics.count_zombies_with(host.zombies)
         self.seccomp = FilterCache()
         self.programs = Programs()
+        self.checkpoints = Support(settings.runtime.criu)
         self.page_merging = PageMerging(self.paths.runroot / "ksm-is-ours")
         self.pods: dict[str, LivePod] = {}
         self.live_containers: dict[str, LiveContainer] = {}

@@ -170,6 +170,12 @@ class RuntimeSettings:
         "wins.",
         check=checks.each(checks.absolute),
     )
+    criu: Path = key(
+        Path(),
+        "The program criu, for checkpoints. Empty: the one in PATH or where root's programs are. Without it, the calls "
+        "for checkpoints are not implemented.",
+        check=checks.absolute_or_none,
+    )
     handlers: tuple[HandlerSettings, ...] = key((), "Other OCI runtimes, each under the name a RuntimeClass gives.")
 
 

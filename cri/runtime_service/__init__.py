@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from cri.rpc import Handler
 from cri.runtime_service.attach import attach
+from cri.runtime_service.checkpoint_container import checkpoint_container
+from cri.runtime_service.checkpoint_pod import checkpoint_pod
 from cri.runtime_service.container_stats import container_stats
 from cri.runtime_service.container_status import container_status
 from cri.runtime_service.create_container import create_container
@@ -28,6 +30,7 @@ from cri.runtime_service.port_forward import port_forward
 from cri.runtime_service.remove_container import remove_container
 from cri.runtime_service.remove_pod_sandbox import remove_pod_sandbox
 from cri.runtime_service.reopen_container_log import reopen_container_log
+from cri.runtime_service.restore_pod import restore_pod
 from cri.runtime_service.run_pod_sandbox import run_pod_sandbox
 from cri.runtime_service.runtime_config import runtime_config
 from cri.runtime_service.start_container import start_container
@@ -84,4 +87,7 @@ HANDLERS: Final[Mapping[str, Handler[Daemon]]] = {
     "StreamPodSandboxMetrics": stream_pod_sandbox_metrics,
     "RuntimeConfig": runtime_config,
     "UpdatePodSandboxResources": update_pod_sandbox_resources,
+    "CheckpointContainer": checkpoint_container,
+    "CheckpointPod": checkpoint_pod,
+    "RestorePod": restore_pod,
 }

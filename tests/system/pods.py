@@ -73,6 +73,10 @@ class Pods:
         self._made.append(sandbox)
         return Pod(id=sandbox, config=config, logs=Path(config.log_directory))
 
+    def adopt(self, sandbox: str) -> None:
+        """A pod that came to be in another way; it is removed with the others."""
+        self._made.append(sandbox)
+
     def create(self, pod: Pod, *command: str, name: str = "main", image: str = "", **settings: object) -> Container:
         config = container_config(name, image or self.images.busybox, *command, **settings)  # type: ignore[arg-type]
         return self.create_from(pod, config)

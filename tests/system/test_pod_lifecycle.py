@@ -209,9 +209,3 @@ def test_a_container_cannot_start_in_a_stopped_pod_nor_twice(pods: Pods) -> None
     refused(lambda: pods.client.start(container.id), grpc.StatusCode.FAILED_PRECONDITION, container.id[:12])
     pods.client.stop_pod(pod.id)
     refused(lambda: pods.create(pod, "true", name="late"), grpc.StatusCode.FAILED_PRECONDITION, pod.id[:12])
-
-
-def test_calls_that_are_not_there_yet_say_so(pods: Pods) -> None:
-    request = pb.CheckpointContainerRequest(container_id="x")
-    message = refused(lambda: pods.client.runtime.CheckpointContainer(request), grpc.StatusCode.UNIMPLEMENTED)
-    assert message == "method CheckpointContainer not implemented"
