@@ -1,7 +1,7 @@
 """The shim: one small process per pod, parent of its containers. Outlives the daemon and the launcher; has no policy.
 
-It stays small by doing nothing heavy itself. Whatever needs the executor, a parsed configuration or a cgroup is done by
-a worker: a fork that lives for one request. A worker's children fall to the shim, their subreaper, when it exits, so
+It stays small by doing nothing heavy itself. Whatever needs the executor or a parsed configuration, or may have to wait,
+is done by a worker: a fork that lives for one request. A worker's children fall to the shim, their subreaper, when it exits, so
 the shim is the parent of every container and exec. The worker's memory, all that Python touched to do the work, goes
 with it, and so does a worker that hangs on a dead volume: the shim itself never waits for anybody.
 
@@ -24,9 +24,9 @@ with it, and so does a worker that hangs on a dead volume: the shim itself never
     handlers/      containers run by another OCI runtime, in workers as well
 
 One thread, one loop, no timers but one: when there has been nothing to do for a while, pages that are again what they
-were in the launcher are given back (`oci.originals`). Sockets, pipes and sinks are non-blocking, work per wake is bounded. It imports the
-standard library and `oci` only, all of it before the launcher forks: the shim's memory is the launcher's, page by
-page, until it writes to it. Calling a function for the first time is such a write.
+were in the launcher are given back (`oci.originals`). Sockets, pipes and sinks are non-blocking, work per wake is
+bounded. It imports the standard library and `oci` only, all of it before the launcher forks: the shim's memory is the
+launcher's, page by page, until it writes to it. Calling a function for the first time is such a write.
 
 The directory of a pod's shim (0700):
 

@@ -284,16 +284,23 @@ class Containers:
         if container.state != "exited" or container.worker:
             state = "being deleted" if container.state == "exited" else container.state
             raise StateError(container.id, f"cannot be deleted, it is {state}")
+        if ending.remove_at_once(container, self.directory, self._cgroups):
+            self._forget(container)
+            request.done()
+            return
 
         def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
             container.worker = 0
             if record is not None:
-                container.output.drain()
-                container.close()
-                del self._all[container.id]
+                self._forget(container)
 
         directory, cgroups = self.directory, self._cgroups
         container.worker = self._workers.spawn(request, lambda: ending.remove(container, directory, cgroups), finished)
+
+    def _forget(self, container: Container) -> None:
+        container.output.drain()
+        container.close()
+        del self._all[container.id]
 
     def reopen_log(self, request: Request) -> None:
         container = self.get(request.key)
@@ -309,13 +316,19 @@ class Containers:
             raise StateError(container.id, "has no terminal")
         termios.tcsetwinsize(container.console_fd, (resize.height, resize.width))
 
-    def _exited(self, container: Container, status: int) -> None:
+    def _exited(self, container: Container, wait_status: int) -> None:
         container.finished_at = time.time_ns()
         if container.starting is not None and container.channel >= 0 and not container.listening:  # first things first
             self._start_ready(container)
-        container.status = status if container.start_status is None else container.start_status
+        status = wait_status if container.start_status is None else container.start_status
+        container.status = status
         container.close_channel()
         container.output.drain()
+
+        directory, cgroups = self.directory, self._cgroups
+
+        def work() -> Outcome:
+            return ending.record_exit(container, status, container.finished_at, directory, cgroups)
 
         def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
             container.state = "exited"
@@ -324,17 +337,20 @@ class Containers:
             if record is None:
                 self._server.tell(container.exit_record())
 
-        directory, cgroups = self.directory, self._cgroups
-
-        def work() -> Outcome:
-            return ending.record_exit(container, container.status, container.finished_at, directory, cgroups)
-
         try:
-            container.worker = self._workers.spawn(self._server.event(), work, finished)
-        except OSError:  # no process to be had: then here
-            if (answer := work().answer) is not None:
-                self._server.tell(answer)
-            container.state = "exited"
+            if not ending.is_quiet(container, cgroups):
+                container.worker = self._workers.spawn(self._server.event(), work, finished)
+                return
+        except OSError:
+            pass  # no process to be had: then here
+        try:
+            outcome = work()
+        except OSError:  # no place for a record: the exit is told all the same
+            finished(None, {})
+            return
+        if outcome.answer is not None:
+            self._server.tell(outcome.answer)
+        finished(outcome.record, {})
 
 
 def _keep(fd: int | None) -> int | None:

@@ -35,6 +35,12 @@ class Sandbox:
 
     def make(self, request: Request) -> None:
         self._refuse_second()
+        setup = request.read(SandboxSetup)
+        if not namespaces.takes_processes(setup):
+            made = namespaces.make_here(setup)
+            self._take(None, {name: fd for name in made.FDS if (fd := getattr(made, name)) is not None})
+            request.reply(made)
+            return
         self._busy = True
         directory = self.directory
 
@@ -47,7 +53,7 @@ class Sandbox:
                 if init_pid is not None:
                     self._children.watch(init_pid, self._init_exited)
 
-        self._workers.spawn(request, lambda: namespaces.make(request.read(SandboxSetup), directory), finished)
+        self._workers.spawn(request, lambda: namespaces.make(setup, directory), finished)
 
     def adopt(self, request: Request) -> None:
         """The descriptors of a pod whose shim died, duplicated."""

@@ -239,7 +239,7 @@ class TestSandbox:
             assert one.namespaces.init_pid is not None
             os.kill(one.namespaces.init_pid, signal.SIGKILL)
             assert await one.exit_code("a") == 137
-            assert "init_exited" in [event.KIND for event in one.events]
+            await until(lambda: "init_exited" in [event.KIND for event in one.events])
 
     async def test_sysctls(self, launcher: Launcher, rootfs: Path) -> None:
         setup = SandboxSetup(sysctls={"net.ipv4.ip_unprivileged_port_start": "7", "kernel.shmmni": "77"})

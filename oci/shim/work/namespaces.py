@@ -1,4 +1,7 @@
-"""The pod's namespaces: made by a worker that lives in them for a moment, entered by those that fork containers.
+"""The pod's namespaces: made by a process that lives in them for a moment, entered by those that fork containers.
+
+That process is the shim itself, which goes back to where it was, unless the pod shares a pid namespace or has a user
+namespace: those take processes of their own, and a worker makes them.
 
 A pod with a user namespace has the others made inside it, by a child of the worker. Nobody but that child and the
 containers' own processes enters the user namespace: a worker keeps the host's privileges, which it has over it too.
@@ -28,8 +31,7 @@ _KINDS: Final = (
 def make(setup: SandboxSetup, directory: str) -> Outcome:
     """Nothing outlives a failure but what CNI or the daemon made: the namespaces go with the worker."""
     wanted = [(file, flag) for name, file, flag in _KINDS if getattr(setup, name)]
-    own = frozenset(name for name, _, _ in _KINDS if getattr(setup, name))
-    check_sysctls(setup.sysctls, own, "sysctls")
+    _check(setup)
     if setup.uid_mappings or setup.gid_mappings:
         mappings = setup.uid_mappings, setup.gid_mappings
         with user_namespace.made(*mappings, lambda: _unshare(setup, wanted)) as (holder, init_pid):
@@ -45,6 +47,39 @@ def make(setup: SandboxSetup, directory: str) -> Outcome:
             signal.pidfd_send_signal(fds["init_pidfd"], signal.SIGKILL)
         raise
     return Outcome(answer=SandboxNamespaces(init_pid=init_pid, **fds), record=(init_pid,), fds=fds)
+
+
+def takes_processes(setup: SandboxSetup) -> bool:
+    return setup.shared_pid or bool(setup.uid_mappings or setup.gid_mappings)
+
+
+def make_here(setup: SandboxSetup) -> SandboxNamespaces:
+    """The caller's descriptors. A process that cannot go back to where it was ends."""
+    wanted = [(file, flag) for name, file, flag in _KINDS if getattr(setup, name)]
+    _check(setup)
+    homes = [(os.open(f"/proc/self/ns/{file}", os.O_RDONLY | os.O_CLOEXEC), flag) for file, flag in wanted]
+    try:
+        _unshare(setup, wanted)
+        fds = _open_all(wanted, os.getpid(), None)
+    finally:
+        try:
+            for home, flag in homes:
+                syscalls.setns(home, flag)
+                os.close(home)
+        except OSError:
+            os._exit(1)
+    try:
+        if setup.network and setup.netns_path is not None:
+            netns.bind(setup.netns_path, f"/proc/self/fd/{fds['net_fd']}")
+    except BaseException:
+        for fd in fds.values():
+            os.close(fd)
+        raise
+    return SandboxNamespaces(**fds)
+
+
+def _check(setup: SandboxSetup) -> None:
+    check_sysctls(setup.sysctls, frozenset(name for name, _, _ in _KINDS if getattr(setup, name)), "sysctls")
 
 
 def enter(namespaces: SandboxNamespaces) -> None:
