@@ -1,9 +1,9 @@
 """The shim: one small process per pod, parent of its containers. Outlives the daemon and the launcher; has no policy.
 
-It stays small by doing nothing heavy itself. Whatever needs the executor or a parsed configuration, or may have to wait,
-is done by a worker: a fork that lives for one request. A worker's children fall to the shim, their subreaper, when it exits, so
-the shim is the parent of every container and exec. The worker's memory, all that Python touched to do the work, goes
-with it, and so does a worker that hangs on a dead volume: the shim itself never waits for anybody.
+It stays small by doing nothing heavy itself. Whatever needs the executor or a parsed configuration, or may have to
+wait, is done by a worker: a fork that lives for one request. A worker's children fall to the shim, their subreaper,
+when it exits, so the shim is the parent of every container and exec. The worker's memory, all that Python touched to do
+the work, goes with it, and so does a worker that hangs on a dead volume: the shim itself never waits for anybody.
 
     become.py      what a fresh fork of the launcher does to become a shim
     shim.py        the resident part: which verb goes where
