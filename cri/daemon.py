@@ -98,6 +98,7 @@ class Daemon:
         self.pods: dict[str, LivePod] = {}
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False
+        self.apparmor = ""  #: the state of it, in words
         self.launcher_problem = ""  #: why no shim can be started now
         self.recovering: set[asyncio.Task[None]] = set()  #: pods whose shims have not answered yet, at start
         self._database = database
@@ -136,8 +137,12 @@ class Daemon:
         daemon.host = host.host_facts(
             cgroup_v2=daemon.cgroups.name != "v1", hugetlb="hugetlb" in daemon.cgroups.controllers
         )
-        if daemon.host.apparmor and (lacking := await asyncio.to_thread(apparmor.load_default)):
-            daemon.log.warning("AppArmor: %s", lacking)
+        daemon.apparmor = "not enabled in this kernel"
+        if daemon.host.apparmor:
+            lacking = await asyncio.to_thread(apparmor.load_default)
+            daemon.apparmor = lacking or f"{apparmor.PROFILE_NAME} is loaded"
+            if lacking:
+                daemon.log.warning("AppArmor: %s", lacking)
         daemon.launcher = Launcher(cgroup=daemon.cgroup_of_shims())
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
         lacking = await user_namespaces.problem(daemon.images, settings.root)

@@ -12,6 +12,7 @@ from cri.config.schema import value_at
 from cri.features import OWN_HANDLERS, Features
 from cri.rpc import Call
 from cri.version import VERSION
+from oci.cgroups import CgroupDriver
 
 
 class _Networks(Protocol):
@@ -25,6 +26,10 @@ class StatusSource(Protocol):
     def settings(self) -> Settings: ...
     @property
     def features(self) -> Features: ...
+    @property
+    def cgroups(self) -> CgroupDriver: ...
+    @property
+    def apparmor(self) -> str: ...
     @property
     def runtime_handlers(self) -> tuple[str, ...]: ...
     @property
@@ -47,7 +52,7 @@ async def status(daemon: StatusSource, request: api.StatusRequest, call: Call) -
     ]
     return api.StatusResponse(
         status=api.RuntimeStatus(conditions=conditions),
-        info=_info(daemon.settings) if request.verbose else None,
+        info=_info(daemon) if request.verbose else None,
         runtime_handlers=[_handler(name, features) for name in daemon.runtime_handlers],
         features=api.RuntimeFeatures(
             supplemental_groups_policy=features.supplemental_groups_policy,
@@ -69,13 +74,15 @@ def _handler(name: str, features: Features) -> api.RuntimeHandler:
     )
 
 
-def _info(settings: Settings) -> dict[str, str]:
+def _info(daemon: StatusSource) -> dict[str, str]:
     """`stateDir` is where tools (critest) look for the file system of containers' root directories."""
+    settings = daemon.settings
     config: dict[str, object] = {"stateDir": str(settings.root / "containers"), "version": VERSION}
     for key in KEYS:
         value = value_at(settings, key.path)
         config[key.dotted] = [str(item) for item in value] if key.is_list else _plain(value)
-    return {"config": json.dumps(config)}
+    host = {"cgroupDriver": daemon.cgroups.name, "apparmor": daemon.apparmor}
+    return {"config": json.dumps(config), "host": json.dumps(host)}
 
 
 def _plain(value: object) -> object:

@@ -29,6 +29,7 @@ class FakeDaemon:
     features = Features(recursive_read_only_mounts=True, supplemental_groups_policy=True)
     runtime_handlers = ("", "coracle", "runc")
     launcher_problem = ""
+    apparmor = "coracle-default is loaded"
 
     def __init__(self, network: NetworkStatus | None = None, driver: str = "v1") -> None:
         self.networks: Any = SimpleNamespace(status=lambda: network or NetworkStatus(ready=True))
@@ -88,6 +89,7 @@ async def test_verbose_status_has_every_setting_and_the_state_directory() -> Non
     assert config["stateDir"] == "/var/lib/coracle/containers"
     assert config["cni_bin_dir"] == ["/opt/cni/bin", "/usr/lib/cni"]
     assert {key.dotted for key in KEYS} <= config.keys()
+    assert json.loads(answer.info["host"]) == {"cgroupDriver": "v1", "apparmor": "coracle-default is loaded"}
 
 
 @pytest.mark.parametrize(("driver", "answer"), [("systemd", api.SYSTEMD), ("v1", api.CGROUPFS), ("v2", api.CGROUPFS)])
