@@ -139,6 +139,11 @@ chart: setup ## lint, unit-test and validate helm/coracle: make chart HELM= HELM
 node-images: setup ## build the installer's image, and with ARGS='--kind-base kindest-node.tar' kind's node image, below dist/
 	$(BIN)/python -m deploy.node_images $(ARGS)
 
+.PHONY: e2e-installer
+e2e-installer: setup ## the chart on a node: install, switch, roll back, uninstall: make e2e-installer KUBE_BIN=/dir HELM=/path (root)
+	@test -n "$(KUBE_BIN)" -a -n "$(HELM)" || { echo "set KUBE_BIN and HELM; e2e/kube/README.md and helm/coracle/README.md tell how to get them" >&2; exit 2; }
+	$(BIN)/python -m e2e.installer --bin "$(KUBE_BIN)" --helm "$(HELM)" $(ARGS)
+
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files
 	$(BIN)/python -m cri.api.generate

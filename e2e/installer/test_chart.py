@@ -1,0 +1,143 @@
+"""An operator's day with the chart, each test going on where the one before it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from e2e.installer.conftest import Bed
+from e2e.installer.host import ENDPOINT
+from e2e.installer.systemd import pids_of
+from e2e.kube.settings import NODE
+
+
+def mark(bed: Bed, value: str | None) -> None:
+    bed.cluster.api.patch(f"/api/v1/nodes/{NODE}", {"metadata": {"labels": {"coracle.io/switch": value}}})
+
+
+def deployment(image: str) -> dict[str, Any]:
+    container = {"name": "main", "image": image, "command": ["sleep", "1000000"]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "app"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "app"}},
+            "template": {
+                "metadata": {"labels": {"app": "app"}},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+            },
+        },
+    }
+
+
+def running_on(bed: Bed, scheme: str) -> bool:
+    """Both pods of the Deployment run, on that runtime."""
+    pods = bed.work.pods("app")
+    ids = [status.get("containerID", "") for pod in pods for status in pod["status"].get("containerStatuses", [])]
+    ready = [status["ready"] for pod in pods for status in pod["status"].get("containerStatuses", [])]
+    return len(ids) == 2 and all(ready) and all(one.startswith(f"{scheme}://") for one in ids)
+
+
+def test_install_leaves_the_kubelet_and_its_pods_alone(bed: Bed) -> None:
+    bed.work.make(deployment(f"{bed.registry.address}/{'test/busybox'}:1"))
+    bed.wait("the application", lambda: running_on(bed, "containerd"))
+    bed.helm("install", "coracle", "helm/coracle", *bed.values())
+    bed.wait("the installer", bed.installer_is_ready)
+    assert bed.label() == "installed"
+    assert bed.runtime() == "containerd"
+    assert "enable coracle.service" in bed.systemd.told
+    assert not [line for line in bed.systemd.told if line.startswith(("start kubelet", "stop kubelet"))]
+    assert running_on(bed, "containerd")
+    assert bed.tree.read("/etc/default/kubelet") == "KUBELET_EXTRA_ARGS=\n"
+
+
+def test_the_charts_own_test_passes(bed: Bed) -> None:
+    assert "Phase:          Succeeded" in bed.helm("test", "coracle", "--timeout", "120s")
+
+
+def test_an_installer_killed_at_work_begins_again_and_ends(bed: Bed) -> None:
+    """The daemon gets other settings; the pod dies (SIGKILL) while systemd restarts the daemon."""
+    bed.systemd.held.add("restart coracle.service")
+    bed.helm("upgrade", "coracle", "helm/coracle", *bed.values(**{"coracle.config": 'log_level = "debug"'}))
+    bed.wait("the restart", lambda: "restart coracle.service" in bed.systemd.told)
+    working = pids_of("coracle-installer install")
+    assert working
+    for pid in working:
+        os.kill(pid, signal.SIGKILL)
+    bed.systemd.held.clear()
+    bed.wait("the installer", bed.installer_is_ready)
+    assert bed.systemd.told.count("restart coracle.service") == 2
+    open_steps = {entry["record"]["number"]: entry["record"]["phase"] for entry in bed.record() if "record" in entry}
+    assert set(open_steps.values()) == {"done"}
+    assert 'log_level = "debug"' in bed.tree.read("/etc/coracle/coracle.toml.d/50-installer.toml")
+
+
+def test_a_runtime_that_brings_no_node_back_is_rolled_back_by_the_host(bed: Bed) -> None:
+    bed.systemd.silent = True
+    settings = {"install.mode": "switch", "install.switch.readyTimeoutSeconds": "30"}
+    bed.helm("upgrade", "coracle", "helm/coracle", *bed.values(**settings))
+    mark(bed, "true")
+    bed.wait("the roll-back", lambda: bed.label() == "failed", 300)
+    node = bed.node()
+    assert node["metadata"]["annotations"]["coracle.io/message"].startswith("rolled back: the node shows containerd")
+    assert not node["spec"].get("unschedulable")
+    assert not [one for one in node["spec"].get("taints", []) if one["key"] == "coracle.io/switching"]
+    assert bed.runtime() == "containerd"
+    bed.wait("the application", lambda: running_on(bed, "containerd"))
+    assert bed.tree.read("/etc/default/kubelet") == "KUBELET_EXTRA_ARGS=\n"
+    assert "start coracle-rollback.timer" in bed.systemd.told
+    assert not bed.installer_is_ready()
+
+
+def test_the_next_attempt_switches_although_the_hosts_part_is_killed(bed: Bed) -> None:
+    bed.systemd.silent = False
+    bed.systemd.held.add("stop kubelet.service")
+    settings = {"install.mode": "switch", "install.switch.attempt": "2", "install.switch.readyTimeoutSeconds": "120"}
+    stops = bed.systemd.told.count("stop kubelet.service")
+    bed.helm("upgrade", "coracle", "helm/coracle", *bed.values(**settings))
+    bed.wait("the host's part", lambda: bed.systemd.told.count("stop kubelet.service") > stops, 180)
+    program = bed.systemd.program("coracle-switch.service")
+    assert program is not None
+    program.process.kill()
+    bed.systemd.held.clear()
+    bed.wait("the node to show Coracle", lambda: bed.runtime() == "coracle", 180)
+    bed.wait("the label", lambda: bed.label() == "ready", 180)
+    bed.wait("the installer", bed.installer_is_ready, 180)
+    bed.wait("the application", lambda: running_on(bed, "coracle"))
+    node = bed.node()
+    assert not node["spec"].get("unschedulable")
+    assert not node["spec"].get("taints")
+    assert f"--container-runtime-endpoint={ENDPOINT}" in bed.tree.read("/etc/default/kubelet")
+    assert "coracle-rollback.timer" not in bed.systemd.enabled | bed.systemd.active
+
+
+def test_a_pod_by_the_runtime_class_runs(bed: Bed) -> None:
+    assert bed.helm("test", "coracle", "--timeout", "180s").count("Phase:          Succeeded") == 2
+
+
+def test_uninstall_leaves_the_node_as_it_was(bed: Bed) -> None:
+    bed.helm("uninstall", "coracle", "--timeout", "400s")
+    assert bed.label() is None
+    assert bed.runtime() == "containerd"
+    bed.wait("the application", lambda: running_on(bed, "containerd"))
+    node = bed.node()
+    assert not [key for key in node["metadata"].get("annotations", {}) if key.startswith("coracle.io")]
+    assert not node["spec"].get("unschedulable")
+    assert not node["spec"].get("taints")
+    assert bed.tree.snapshot() == bed.before
+    assert not bed.systemd.enabled & {"coracle.service", "coracle-switch.service", "coracle-rollback.timer"}
+    assert not [unit for unit in bed.systemd.active if unit.startswith("coracle")]
+    roles = bed.cluster.api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"]
+    assert not [role for role in roles if role["metadata"]["name"].startswith("coracle")]
+
+
+@pytest.fixture(autouse=True)
+def _in_order(request: pytest.FixtureRequest) -> None:
+    """What comes after a failure would fail for its sake."""
+    if request.session.testsfailed:
+        pytest.skip("a test before this one failed")
