@@ -9,7 +9,7 @@ import click
 
 from e2e.vm.guest import Guest
 from e2e.vm.image import build
-from e2e.vm.payload import source_disk
+from e2e.vm.payload import archive, source_disk
 
 _NAME = click.option("--name", default="hand", show_default=True, help="Which guest.")
 
@@ -44,6 +44,13 @@ def up(name: str, memory: int, add: tuple[str, ...]) -> None:
 def execute(name: str, timeout: float | None, command: tuple[str, ...]) -> None:
     """Run a command; its exit status is ours."""
     sys.exit(Guest(name).run(*command, timeout=timeout, show=True, check=False).returncode)
+
+
+@main.command()
+@_NAME
+def refresh(name: str) -> None:
+    """Bring the checkout inside up to date."""
+    Guest(name).run("tar", "-x", stdin=archive(), timeout=300)
 
 
 @main.command("reset-hard")

@@ -13,7 +13,7 @@ import pytest
 
 from e2e.vm.guest import Guest
 from e2e.vm.image import build
-from e2e.vm.payload import source_disk
+from e2e.vm.payload import archive, source_disk
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vm-critest", type=Path, help="a critest binary for the tests that run it")
     group.addoption("--vm-crun", type=Path, help="a checkout of containers/crun for the tests that run its suite")
     group.addoption("--vm-cuts", type=int, default=10, help="how many power cuts (10)")
+    group.addoption("--vm-name", help="a guest that runs already (python -m e2e.vm up); its sources are refreshed")
     group.addoption("--vm-keep", action="store_true", help="leave the guest running at the end")
 
 
@@ -63,13 +64,18 @@ def node(request: pytest.FixtureRequest) -> Iterator[Node]:
         more[".cache/critest"] = critest
     if crun := options.getoption("--vm-crun"):
         more[".cache/crun/tests"] = crun / "tests"
-    guest = Guest(f"tests-{os.getpid()}")
-    guest.start(build(), source_disk(more))
+    existing = options.getoption("--vm-name")
+    guest = Guest(existing or f"tests-{os.getpid()}")
+    if existing:
+        guest.run("tar", "-x", stdin=archive(), timeout=300)
+        guest.run("systemctl", "try-restart", "coracle", timeout=300)
+    else:
+        guest.start(build(), source_disk(more))
     try:
         running = Node(guest)
         running.inside("setup")
         running.start()
         yield running
     finally:
-        if not options.getoption("--vm-keep"):
+        if not existing and not options.getoption("--vm-keep"):
             guest.remove()
