@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from oci import sockets
 from oci.cli.containers import only_word, open_descriptors, parse_config
 from oci.cli.options import Option, Parsed, switch, value
-from oci.cli.report import warn
+from oci.cli.report import log, warn
 from oci.engine import Created, CreateRequest, Engine
+from oci.errors import CgroupError
 from oci.exits import ExitStack
 from oci.spec import Process, Spec
 from oci.state import START_SOCKET, ContainerState, StateDirectory, hook_outputs, process_start
@@ -82,20 +84,23 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
         group = prepare(spec.linux.intel_rdt, container_id)
         undo.callback(group.remove)
     listener = _listen(path) if started_elsewhere else None
-    created = Engine.open().create(
-        CreateRequest(
-            container_id=container_id,
-            spec=spec,
-            bundle=bundle,
-            cgroup=cgroup,
-            preserved=preserved,
-            no_pivot=parsed.switch("no-pivot"),
-            check_program=True,
-            resctrl=group,
-            hook_outputs=hook_outputs(spec.annotations),
-            listener_fd=None if listener is None else listener.fileno(),
-        )
+    request = CreateRequest(
+        container_id=container_id,
+        spec=spec,
+        bundle=bundle,
+        cgroup=cgroup,
+        preserved=preserved,
+        no_pivot=parsed.switch("no-pivot"),
+        check_program=True,
+        resctrl=group,
+        hook_outputs=hook_outputs(spec.annotations),
+        listener_fd=None if listener is None else listener.fileno(),
     )
+    engine = Engine.open()
+    if settings.debug:
+        for line in engine.plan(request).describe():
+            log(settings, "debug", line)
+    created = engine.create(request)
     undo.callback(_kill, created)
     if cgroup is not None:
         cgroup.occupied()
@@ -127,7 +132,25 @@ def make_cgroup(settings: Settings, container_id: str, spec: Spec) -> Cgroup | N
         path = path or f":coracle:{container_id}"
     else:
         path = os.path.normpath(f"/{path or container_id}")
-    return cgroups.detect(settings.cgroup_manager).create(path, spec.linux.resources)
+    try:
+        return cgroups.detect(settings.cgroup_manager).create(path, spec.linux.resources)
+    except CgroupError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not _rootless(settings):
+            raise
+        if spec.linux.resources is None and not spec.linux.cgroups_path:
+            return None  # nothing was asked for that a cgroup would be needed for
+        advice = "limits need a delegated cgroup: --systemd-cgroup in a user session, or a config without them"
+        raise CgroupError(error.path, f"{error.problem}; {advice}", error.errno)
+
+
+def _rootless(settings: Settings) -> bool:
+    if settings.rootless != "auto":
+        return settings.rootless == "true"
+    if os.geteuid():
+        return True
+    # Root of a user namespace only.
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() != [b"0", b"0", b"4294967295"]
 
 
 def _listen(directory: str) -> sockets.Socket:

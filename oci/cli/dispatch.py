@@ -39,10 +39,10 @@ _OPTIONS: Final = (
     value("root", "DIR", "directory for the state of containers"),
     value("log", "FILE", "file for errors, besides stderr"),
     value("log-format", "FORMAT", "text or json"),
-    switch("debug", "more in the log"),
+    switch("debug", "the steps taken, in the log"),
     value("cgroup-manager", "NAME", "cgroupfs, systemd or disabled"),
     switch("systemd-cgroup", "same as --cgroup-manager systemd"),
-    value("rootless", "BOOL", "accepted for compatibility"),
+    value("rootless", "BOOL", "go on where a cgroup is not allowed: true, false or auto (not as root)"),
     switch("help h", "show this text"),
     switch("version v", "show the version"),
 )
@@ -59,6 +59,8 @@ class Settings:
     log: str
     log_json: bool
     cgroup_manager: str
+    rootless: str = "auto"
+    debug: bool = False
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -80,6 +82,8 @@ def _settings(parsed: Parsed) -> Settings:
     if path := parsed.text("log"):
         # Whoever reads the log finds it there, and one that cannot be written is an error before anything is done.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
+    if (rootless := parsed.text("rootless", "auto")) not in ("true", "false", "auto"):
+        raise UsageError(f"--rootless is true, false or auto, not {rootless!r}")
     if parsed.text("log-format", "text") not in ("text", "json"):
         raise UsageError(f"--log-format is text or json, not {parsed.text('log-format')!r}")
     return Settings(
@@ -87,6 +91,8 @@ def _settings(parsed: Parsed) -> Settings:
         log=parsed.text("log"),
         log_json=parsed.text("log-format") == "json",
         cgroup_manager="systemd" if parsed.switch("systemd-cgroup") else parsed.text("cgroup-manager", "cgroupfs"),
+        rootless=rootless,
+        debug=parsed.switch("debug"),
     )
 
 

@@ -67,6 +67,8 @@ def template(*, rootless: bool) -> dict[str, object]:
         linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
         linux["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
         mounts = [mount for mount in mounts if mount["type"] != "cgroup"]
+        # The group is not mapped.
+        mounts[2]["options"] = [option for option in _MOUNTS[2][3] if not option.startswith("gid=")]
     return {
         "ociVersion": VERSION,
         "process": {

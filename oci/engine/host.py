@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from oci import mounts
+from oci import capabilities, mounts
 from oci import syscalls as sc
 from oci.plan.host import CgroupHierarchy, Host
 from oci.spec import IdMapping
@@ -25,6 +25,7 @@ def read_host() -> Host:
         machine=os.uname().machine,
         uid_map=_own_ids("uid_map", os.geteuid()),
         gid_map=_own_ids("gid_map", os.getegid()),
+        privileged=bool(sc.capget()[0] & capabilities.SYS_ADMIN),
     )
 
 

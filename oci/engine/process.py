@@ -29,9 +29,11 @@ def launch_process(equipment: Equipment, request: ExecRequest) -> Launch:
     """The child is on its own from here on; a cgroup it had to be moved into by us, it is in."""
     check_preserved(request.preserved)
     mask = join_mask(equipment.proc, request.pid)
+    # Whoever is not root of the host becomes root of the container first.
+    reclone = not equipment.host.privileged and bool(mask & sc.CLONE_NEWUSER and mask & sc.CLONE_NEWPID)
     with ExitStack() as opened:
         entry = prepare_entry(request.cgroup, opened)
-        plan = _compile(equipment, request, entry, user_namespace=bool(mask & sc.CLONE_NEWUSER))
+        plan = _compile(equipment, request, entry, user_namespace=bool(mask & sc.CLONE_NEWUSER), reclone=reclone)
         parent, child = channel.pair()
         opened.callback(child.close)
         failed = opened.enter_context(ExitStack())
@@ -45,15 +47,16 @@ def launch_process(equipment: Equipment, request: ExecRequest) -> Launch:
             seccomp=filter_program(request.seccomp_program, request.spec.linux.seccomp),
             cgroup=entry.tasks,
             container_pidfd=request.pidfd,
-            join_mask=mask & ~sc.CLONE_NEWPID,
+            join_mask=mask if reclone else mask & ~sc.CLONE_NEWPID,
         )
-        born_inside = bool(mask & sc.CLONE_NEWPID)
+        born_inside = bool(mask & sc.CLONE_NEWPID) and not reclone
         pid, pidfd = _clone(equipment, request, plan, context, entry, parent, born_inside=born_inside)
         failed.pop_all()
-    launch = Launch(pid=pid, pidfd=pidfd, channel=parent, duties=_duties(request), warnings=plan.warnings)
+    launch = Launch(pid=pid, pidfd=pidfd, channel=parent, duties=_duties(equipment, request), warnings=plan.warnings)
     launch.phase = Phase.SETTING_UP if entry.awaits else Phase.FINISHING
     try:
-        outside.adjust(equipment.proc, pid, request.process, user_namespace=bool(mask & sc.CLONE_NEWUSER))
+        if not reclone:  # else with the one that takes its place
+            outside.adjust(equipment.proc, pid, request.process, user_namespace=bool(mask & sc.CLONE_NEWUSER))
         if entry.awaits and request.cgroup is not None:
             # The child joins the namespaces meanwhile.
             request.cgroup.attach(pid)
@@ -66,14 +69,18 @@ def launch_process(equipment: Equipment, request: ExecRequest) -> Launch:
     return launch
 
 
-def _compile(equipment: Equipment, request: ExecRequest, entry: CgroupEntry, *, user_namespace: bool) -> Plan:
+def _compile(
+    equipment: Equipment, request: ExecRequest, entry: CgroupEntry, *, user_namespace: bool, reclone: bool
+) -> Plan:
     supplied = Supplied(
         enters=bool(entry.tasks),
         awaits=entry.awaits,
         seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
         preserved=request.preserved,
     )
-    return plan_exec(request.process, request.spec, equipment.host, supplied, user_namespace=user_namespace)
+    return plan_exec(
+        request.process, request.spec, equipment.host, supplied, user_namespace=user_namespace, reclone=reclone
+    )
 
 
 def _clone(
@@ -96,8 +103,9 @@ def _clone(
     return pid, pidfd
 
 
-def _duties(request: ExecRequest) -> Duties:
+def _duties(equipment: Equipment, request: ExecRequest) -> Duties:
     duties = Duties()
+    duties.adopt = lambda pid: outside.adjust(equipment.proc, pid, request.process, user_namespace=True)
     if (profile := request.spec.linux.seccomp) is not None and profile.listener_path:
         state = state_document(request.container_id, "running", request.pid, request.bundle, request.spec.annotations)
         duties.send_listener = lambda pid, fd: send_listener(profile, fd, pid, state)

@@ -49,7 +49,7 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
     hooks = spec.hooks or Hooks()
     filesystems = [*_root(spec, namespaces, supplied), *_filesystems(spec, namespaces, host, supplied)]
     setup = [
-        *_sources(filesystems, namespaces, everything=bool(hooks.create_container)),
+        *_sources(filesystems, namespaces, host, everything=bool(hooks.create_container)),
         *enter_namespaces(spec, namespaces),
         op.HideFromPeers(),
         op.JoinKeyring(name=f"_ses.{container_id}"[:200]),
@@ -128,9 +128,13 @@ def _root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> list[op.
     return [op.AttachRoot(path=path, place=place, below=below if recursive else sc.MS_SLAVE)]
 
 
-def _sources(filesystems: list[op.Operation], namespaces: NamespacePlan, *, everything: bool) -> list[op.Operation]:
+def _sources(
+    filesystems: list[op.Operation], namespaces: NamespacePlan, host: Host, *, everything: bool
+) -> list[op.Operation]:
     """What must be opened first: all of it by a child that will not be root of the host or that cuts its mounts off
     from their peers, else the binds that stay a peer of their source."""
+    if not host.privileged:
+        return []  # nothing can be opened before we are root of something
     binds = [step for step in filesystems if isinstance(step, op.MountBind)]
     if "user" not in namespaces.own and not everything:
         shared = tuple(bind for bind in binds if any(flag == sc.MS_SHARED for flag, _ in bind.options.propagation))

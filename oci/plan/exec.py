@@ -9,13 +9,18 @@ from oci.plan.scheduling import number_set
 from oci.spec import Process, Spec
 
 
-def plan_exec(process: Process, spec: Spec, host: Host, supplied: Supplied, *, user_namespace: bool) -> op.Plan:
-    """`spec` is the running container's: the seccomp profile is its, not the process's."""
+def plan_exec(
+    process: Process, spec: Spec, host: Host, supplied: Supplied, *, user_namespace: bool, reclone: bool = False
+) -> op.Plan:
+    """`spec` is the running container's: the seccomp profile is its, not the process's. `reclone`: the process is not
+    born in the container's pid namespace, since only root of its user namespace may join that."""
     check_process(process)
     setup: list[op.Operation] = [op.HideFromPeers()]
     if supplied.enters:
         setup.append(op.EnterCgroup())
     setup.append(op.JoinContainer())
+    if reclone:
+        setup.append(op.Reclone(kinds=()))
     if process.terminal:
         size = process.console_size
         setup.append(

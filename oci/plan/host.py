@@ -21,6 +21,7 @@ class CgroupHierarchy:
 class Host:
     """`uid_map` and `gid_map` map every id that we have to itself: those of a user namespace without mappings.
 
+    `privileged`: we may clone mounts where we are; without, only root of the container's user namespace may.
     `lsm` names the active security modules that take labels; `cgroups` is only there for configs that mount them."""
 
     last_capability: int = 40
@@ -29,6 +30,7 @@ class Host:
     machine: str = "x86_64"
     uid_map: tuple[IdMapping, ...] = ()
     gid_map: tuple[IdMapping, ...] = ()
+    privileged: bool = True
 
 
 @frozen
