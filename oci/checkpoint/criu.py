@@ -124,7 +124,8 @@ class Session:
             return Notification(script=answer.script, pid=answer.pid, criu=self.pid, fd=fds[0] if fds else None)
         if not answer.success:
             told = _causes(answer.problem.splitlines())
-            raise CriuFailed(self._stage, answer.errno, _reason(self._log) or told or os.strerror(answer.errno))
+            number = os.strerror(answer.errno) if answer.errno else "its log says why"
+            raise CriuFailed(self._stage, answer.errno, _reason(self._log) or told or number)
         return answer
 
     def go_on(self, *, success: bool = True) -> None:

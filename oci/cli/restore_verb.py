@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from oci.checkpoint.criu import need
 from oci.checkpoint.dump import outside_of
 from oci.checkpoint.restore import Restored, RestoreRequest, restore
 from oci.cli.bundle import make_cgroup, read_bundle
@@ -43,6 +44,7 @@ OPTIONS = (
 
 def run(settings: Settings, parsed: Parsed) -> int:
     container_id = only_word(parsed)
+    need(parsed.text("criu") or "criu")
     bundle, content, spec = read_bundle(parsed)
     directory = StateDirectory(settings.root)
     terminal = spec.process is not None and spec.process.terminal
