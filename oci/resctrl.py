@@ -56,11 +56,7 @@ def remove(made: Iterable[str]) -> None:
 def prepare(rdt: IntelRdt, container_id: str, *, mountinfo: str = "/proc/self/mountinfo") -> Group:
     """Raises SpecError, Unsupported without resctrl, or ContainerError with the kernel's reason, and leaves nothing."""
     check(rdt)
-    root = _mount_point(mountinfo)
-    if root is None:
-        how = "mount -t resctrl resctrl /sys/fs/resctrl"
-        raise Unsupported("linux.intelRdt", f"no resctrl file system is mounted ({how})")
-    group = _directory(root, rdt, container_id)
+    group = _directory(_required(mountinfo), rdt, container_id)
     made: list[str] = []
     own = rdt.clos_id is None
     lines = [line for line in (rdt.l3_cache_schema, rdt.mem_bw_schema, *rdt.schemata) if line]
@@ -87,6 +83,11 @@ def prepare(rdt: IntelRdt, container_id: str, *, mountinfo: str = "/proc/self/mo
         remove(made)
         raise
     return Group(tasks=tuple(tasks), made=tuple(path for path in made if own or path != group))
+
+
+def update(rdt: IntelRdt, container_id: str, lines: Iterable[str], *, mountinfo: str = "/proc/self/mountinfo") -> None:
+    """Other schemata for the group of a running container, which others may be in, too."""
+    _write(f"{_directory(_required(mountinfo), rdt, container_id)}/schemata", "".join(f"{line}\n" for line in lines))
 
 
 def check(rdt: IntelRdt) -> None:
@@ -130,13 +131,15 @@ def _domains(line: str) -> tuple[str, dict[str, str]]:
     }
 
 
-def _mount_point(mountinfo: str) -> str | None:
+def _required(mountinfo: str) -> str:
+    """Where it is mounted."""
     with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             before, _, after = line.partition(" - ")
             if after.startswith("resctrl "):
                 return before.split(" ")[4]
-    return None
+    how = "mount -t resctrl resctrl /sys/fs/resctrl"
+    raise Unsupported("linux.intelRdt", f"no resctrl file system is mounted ({how})")
 
 
 def _make(path: str) -> None:

@@ -40,15 +40,24 @@ def _is_open(fd: int) -> bool:
 
 def send_console(path: str, master: int) -> None:
     """What `--console-socket` expects: one message, one descriptor."""
+    _send(path, b"/dev/ptmx", master)
+
+
+def _send(path: str, message: bytes, fd: int) -> None:
     from oci import sockets
 
     with sockets.closing_socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as receiver:
-        receiver.connect(path)
-        sockets.send(receiver, b"/dev/ptmx", master)
+        try:
+            receiver.connect(path)
+        except OSError as error:
+            raise OSError(error.errno, f"nobody takes descriptors there: {error.strerror}", path)
+        sockets.send(receiver, message, fd)
 
 
-def write_pid(parsed: Parsed, pid: int) -> None:
-    """In one piece: a reader never sees half a number."""
+def tell_pid(parsed: Parsed, pid: int, pidfd: int) -> None:
+    """To whoever asked for it. A file in one piece: a reader never sees half a number."""
+    if path := parsed.text("pidfd-socket"):
+        _send(path, b"pidfd", pidfd)
     if path := parsed.text("pid-file"):
         temporary = f"{path}.new"
         with open(temporary, "w", encoding="utf-8") as file:

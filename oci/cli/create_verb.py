@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oci.cli.bundle import CREATE_OPTIONS, make, plan_lines
-from oci.cli.containers import only_word, send_console, write_pid
+from oci.cli.containers import only_word, send_console, tell_pid
 from oci.cli.options import Parsed, UsageError
 from oci.exits import ExitStack
 
@@ -27,6 +27,6 @@ def run(settings: Settings, parsed: Parsed) -> int:
             raise UsageError("--console-socket goes with a terminal, and a detached terminal with --console-socket")
         if made.created.console_fd is not None:
             send_console(parsed.text("console-socket"), made.created.console_fd)
-        write_pid(parsed, made.created.pid)
+        tell_pid(parsed, made.created.pid, made.created.pidfd)
         undo.pop_all()
     return 0

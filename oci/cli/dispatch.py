@@ -43,6 +43,7 @@ _OPTIONS: Final = (
     value("cgroup-manager", "NAME", "cgroupfs, systemd or disabled"),
     switch("systemd-cgroup", "same as --cgroup-manager systemd"),
     value("rootless", "BOOL", "go on where a cgroup is not allowed: true, false or auto (not as root)"),
+    value("criu", "PATH", "accepted for compatibility; checkpoint and restore have the option"),
     switch("help h", "show this text"),
     switch("version v", "show the version"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from oci.cli.containers import open_cgroup, open_descriptors, parse_config, send_console, write_pid
+from oci.cli.containers import open_cgroup, open_descriptors, parse_config, send_console, tell_pid
 from oci.cli.foreground import wait_for
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.cli.status import status_of
@@ -35,11 +35,13 @@ OPTIONS = (
     value("process-label", "LABEL", "SELinux label"),
     value("console-socket", "PATH", "unix socket that is sent the terminal's master"),
     value("pid-file", "FILE", "file to write the process's pid to"),
+    value("pidfd-socket", "PATH", "unix socket that is sent a pidfd of the process"),
     value("preserve-fds", "N", "descriptors from 3 on that stay open"),
     value("cgroup", "PATH", "cgroup below the container's to join instead of it"),
     switch("tty t", "give the process a terminal"),
     switch("detach d", "do not wait for the process"),
     switch("no-new-privs", "set no_new_privs"),
+    switch("no-subreaper", "accepted for compatibility"),
     switch("ignore-paused", "also in a frozen container"),
 )
 
@@ -69,7 +71,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
             bundle=state.bundle,
         )
     )
-    write_pid(parsed, running.pid)
+    tell_pid(parsed, running.pid, running.pidfd)
     console = running.console_fd
     if console is not None and parsed.text("console-socket"):
         send_console(parsed.text("console-socket"), console)

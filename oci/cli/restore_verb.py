@@ -13,7 +13,7 @@ from oci.checkpoint.restore import Restored, RestoreRequest, restore
 from oci.cli.bundle import make_cgroup, read_bundle
 from oci.cli.checkpoint_options import OPTIONS as COMMON
 from oci.cli.checkpoint_options import common
-from oci.cli.containers import only_word, send_console, write_pid
+from oci.cli.containers import only_word, send_console, tell_pid
 from oci.cli.foreground import wait_for
 from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch, value
@@ -64,7 +64,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
         directory.write(state, content)
         if socket_path and restored.console_fd is not None:
             send_console(socket_path, restored.console_fd)
-        write_pid(parsed, restored.pid)
+        tell_pid(parsed, restored.pid, restored.pidfd)
         poststart(state, spec)
         undo.pop_all()
     if detached:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from oci.cli.bundle import CREATE_OPTIONS, Made, make, plan_lines
-from oci.cli.containers import only_word, send_console, write_pid
+from oci.cli.containers import only_word, send_console, tell_pid
 from oci.cli.foreground import wait_for
 from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch
@@ -42,7 +42,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
         if socket_path and made.created.console_fd is not None:
             send_console(socket_path, made.created.console_fd)
             os.close(made.created.console_fd)
-        write_pid(parsed, made.created.pid)
+        tell_pid(parsed, made.created.pid, made.created.pidfd)
         if os.environ.get("NOTIFY_SOCKET"):
             from oci.cli.notify import relay
 

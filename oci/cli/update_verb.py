@@ -44,6 +44,8 @@ OPTIONS = (
     value("resources r", "FILE", "JSON with linux.resources; - is stdin"),
     *(value(name, "NUMBER", f"{section}.{name_in_json}") for name, (section, name_in_json) in _NUMBERS.items()),
     *(value(name, "LIST", f"{section}.{name_in_json}") for name, (section, name_in_json) in _TEXTS.items()),
+    value("l3-cache-schema", "LINE", "intelRdt.l3CacheSchema"),
+    value("mem-bw-schema", "LINE", "intelRdt.memBwSchema"),
 )
 
 
@@ -54,11 +56,25 @@ def run(settings: Settings, parsed: Parsed) -> int:
     state = directory.load(container_id)
     if directory.status(state) == "stopped":
         raise StateError(container_id, "cannot be updated, it is stopped")
+    _update_resctrl(directory, container_id, parsed)
     cgroup = open_cgroup(state)
     if cgroup is None:
         raise StateError(container_id, "cannot be updated, it has no cgroup")
     cgroup.update(resources)
     return 0
+
+
+def _update_resctrl(directory: StateDirectory, container_id: str, parsed: Parsed) -> None:
+    lines = [line for name in ("l3-cache-schema", "mem-bw-schema") if (line := parsed.text(name))]
+    if not lines:
+        return
+    from oci import resctrl
+    from oci.cli.containers import parse_config
+
+    rdt = parse_config(directory.config(container_id), "config.json").linux.intel_rdt
+    if rdt is None:
+        raise StateError(container_id, "has no group in resctrl (linux.intelRdt)")
+    resctrl.update(rdt, container_id, lines)
 
 
 def _resources(parsed: Parsed) -> Resources:

@@ -44,6 +44,7 @@ def compile_request(equipment: Equipment, request: CreateRequest, entry: CgroupE
         seccomp=request.seccomp_program is not None or request.spec.linux.seccomp is not None,
         preserved=request.preserved,
         no_pivot=request.no_pivot,
+        no_new_keyring=request.no_new_keyring,
         check_program=request.check_program,
         resctrl=request.resctrl is not None,
         bundle=request.bundle,

@@ -78,6 +78,7 @@ class CreateRequest:
     seccomp_program: bytes | None = None
     preserved: tuple[int, ...] = ()
     no_pivot: bool = False
+    no_new_keyring: bool = False
     check_program: bool = False
     resctrl: ResctrlGroup | None = None
     hook_outputs: tuple[tuple[int, str], ...] = ()

@@ -52,7 +52,7 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
         *_sources(filesystems, namespaces, host, everything=bool(hooks.create_container)),
         *enter_namespaces(spec, namespaces),
         op.HideFromPeers(),
-        op.JoinKeyring(name=f"_ses.{container_id}"[:200]),
+        *([] if supplied.no_new_keyring else [op.JoinKeyring(name=f"_ses.{container_id}"[:200])]),
         *([op.AwaitRuntimeHooks()] if hooks.prestart or hooks.create_runtime else []),
         *filesystems,
         *([op.RunContainerHooks(kind="createContainer", directory=supplied.bundle)] if hooks.create_container else []),

@@ -48,6 +48,7 @@ class Supplied:
     seccomp: bool = False
     preserved: tuple[int, ...] = ()
     no_pivot: bool = False
+    no_new_keyring: bool = False
     check_program: bool = False
     resctrl: bool = False
     bundle: str = "/"

@@ -234,6 +234,29 @@ def test_dry_run_shows_the_steps(oci: Command) -> None:
     assert "pivot to the root filesystem" in oci("run", "--dry-run", "one").stdout.splitlines()
 
 
+def test_a_pidfd_for_whoever_wants_one(oci: Command, tmp_path: Path) -> None:
+    oci.config("sleep", "1000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / "pidfd"))
+        server.listen()
+        oci("run", "--detach", "--pidfd-socket", str(tmp_path / "pidfd"), "one")
+        peer, _ = server.accept()
+        with peer:
+            _, (pidfd,), _, _ = socket.recv_fds(peer, 100, 1)
+    assert f"Pid:\t{oci.state('one')['pid']}\n" in Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+    os.close(pidfd)
+    assert "nobody takes descriptors there" in oci("exec", "--pidfd-socket", "/none", "one", "true", check=False).stderr
+
+
+def test_debug_shows_the_steps_and_ps_what_it_is_asked_for(oci: Command, tmp_path: Path) -> None:
+    oci.config("sleep", "1000")
+    oci("--debug", "--log", str(tmp_path / "log"), "run", "--detach", "one")
+    assert 'level=debug msg="pivot to the root filesystem"' in (tmp_path / "log").read_text()
+    shown = oci("ps", "one", "--", "-e", "-o", "pid,args").stdout.splitlines()
+    assert [line.split() for line in shown] == [["PID", "COMMAND"], [str(oci.state("one")["pid"]), "sleep", "1000"]]
+    assert "shows no PID column" in oci("ps", "one", "--", "-e", "-o", "args", check=False).stderr
+
+
 def test_links_are_mounted_or_copied_as_links(oci: Command, tmp_path: Path) -> None:
     oci.config("sh", "-c", "readlink /mounted; readlink /copied/link; cat /followed")
     (tmp_path / "file").write_text("content\n")

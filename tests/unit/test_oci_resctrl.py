@@ -138,6 +138,13 @@ def test_names_and_lines_are_checked(tree: Tree, rdt: IntelRdt) -> None:
         tree.prepare(rdt)
 
 
+def test_other_schemata_for_a_running_container(tree: Tree) -> None:
+    rdt = IntelRdt(schemata=("L3:0=ff",))
+    tree.prepare(rdt)
+    resctrl.update(rdt, "one", ["L3:0=0f", "MB:0=50"], mountinfo=str(tree.mountinfo))
+    assert tree.text("one/schemata").startswith("L3:0=0f\nMB:0=50\n")
+
+
 def test_a_host_without_resctrl_is_told_so(tree: Tree) -> None:
     tree.mountinfo.write_text("")
     with pytest.raises(Unsupported, match="no resctrl file system is mounted"):
