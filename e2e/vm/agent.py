@@ -4,7 +4,7 @@ A TCP connection is one command. The host sends a JSON line {"argv": [...], "env
 it said so, the command's stdin until it shuts its side down. The guest sends frames, each a letter, a length (4 bytes,
 big endian) and the data: o stdout, e stderr, x the exit status in decimal, which ends the connection.
 
-A host that hangs up before the end takes the command with it: its process group is killed.
+A host that hangs up before the end takes the command with it, process group and all; with a stdin, when more is sent.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ def serve(connection: socket.socket) -> None:
 
 
 def relay(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """Raises OSError when the host is gone."""
     assert process.stdout
     assert process.stderr
+    threading.Thread(target=feed, args=(connection, process), daemon=True).start()
     watched = selectors.DefaultSelector()
     ends = {process.stdout.fileno(): b"o", process.stderr.fileno(): b"e"}
     exited = os.pidfd_open(process.pid)
-    for source in (*ends, connection.fileno(), exited):
+    for source in (*ends, exited):
         watched.register(source, selectors.EVENT_READ)
     status = None
     while True:
@@ -69,9 +71,7 @@ def relay(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:
             if source == exited:
                 status = process.wait()
                 watched.unregister(exited)
-            elif source == connection.fileno():
-                if not feed(connection, process):
-                    watched.unregister(connection)
+                os.close(exited)
             else:
                 data = os.read(source, 65536)
                 if data:
@@ -80,26 +80,26 @@ def relay(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:
                     watched.unregister(source)
         # Daemons that the command has left behind may hold its pipes: what is in them has been sent, that is enough.
         if status is not None and not any(source in ready for source in ends):
-            os.close(exited)
             connection.sendall(frame(b"x", str(status if status >= 0 else 128 - status).encode()))
             return
 
 
-def feed(connection: socket.socket, process: subprocess.Popen[bytes]) -> bool:
-    """Passes stdin on; False when there is no more. Raises OSError when the host is gone."""
-    data = connection.recv(65536)
-    if data and process.stdin:
+def feed(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """Passes stdin on to its end, which without a stdin is the host's hanging up."""
+    try:
+        while data := connection.recv(65536):
+            if process.stdin:
+                process.stdin.write(data)
+                process.stdin.flush()
+    except OSError:
+        pass  # the command reads no more, or the host is gone
+    if process.stdin:
         try:
-            process.stdin.write(data)
-            process.stdin.flush()
-        except BrokenPipeError:
+            process.stdin.close()
+        except OSError:
             pass
-        return True
-    if not process.stdin:
-        raise ConnectionResetError("the host hung up")
-    process.stdin.close()
-    process.stdin = None
-    return True
+    elif process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> None:

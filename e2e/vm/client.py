@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
@@ -38,8 +39,8 @@ def run(
             request = {"argv": list(argv), "env": dict(env or {}), "cwd": cwd, "stdin": stdin is not None}
             connection.sendall(json.dumps(request).encode() + b"\n")
             if stdin is not None:
-                connection.sendall(stdin)
-                connection.shutdown(socket.SHUT_WR)
+                # Beside reading: a command that answers while it reads would wait for us, and we for it.
+                threading.Thread(target=_send, args=(connection, stdin), daemon=True).start()
             while True:
                 kind, data = _frame(connection, deadline)
                 if kind == b"x":
@@ -52,6 +53,14 @@ def run(
         raise CommandTimeout(f"{argv[0]}: no end after {timeout or 10:.0f} s: {_tail(kept)}") from None
     except OSError as error:
         raise GuestGone(f"{argv[0]}: {error}") from error
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    try:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the command has ended without wanting it all; a guest that is gone is told of by the reader
 
 
 def _frame(connection: socket.socket, deadline: float | None) -> tuple[bytes, bytes]:
