@@ -20,7 +20,9 @@ from oci.errors import OciError
 from oci.plan.container import plan_container
 from oci.plan.exec import plan_exec
 from oci.plan.host import CgroupHierarchy, Host, Supplied
+from oci.resctrl import check as check_resctrl
 from oci.spec import IdMapping, Spec, to_json
+from oci.values import replace
 
 _HOST: Final = Host(
     cgroups=(CgroupHierarchy(name="memory", controllers="memory", directory="/sys/fs/cgroup/memory/x"),),
@@ -81,6 +83,7 @@ def whole_config() -> dict[str, Any]:
     document: dict[str, Any] = template(rootless=False)
     document.update(copy.deepcopy(_MORE))
     document["linux"].update(copy.deepcopy(_LINUX))
+    document["linux"]["namespaces"] += [{"type": "user"}, {"type": "time"}]
     document["process"].update(copy.deepcopy(_PROCESS))
     document["mounts"] += [
         {"destination": "/a", "type": "bind", "source": "/b", "options": ["rbind", "ro", "rro", "rshared", "idmap"]},
@@ -89,16 +92,21 @@ def whole_config() -> dict[str, Any]:
     return document
 
 
-def check(content: bytes) -> None:
-    """Anything but a plan or an `OciError` comes out as what it is."""
+def check(content: bytes) -> bool:
+    """Anything but a plan or an `OciError` comes out as what it is; True for a plan."""
     try:
         spec = parse_config(content, "config.json")
         assert Spec.from_json(to_json(spec)) == spec
-        plan_container("fuzz", spec, _HOST, Supplied(bundle="/b", enters=True)).describe()
+        if spec.linux.intel_rdt is not None:
+            check_resctrl(spec.linux.intel_rdt)
+        for privileged in (True, False):
+            host = replace(_HOST, privileged=privileged)
+            plan_container("fuzz", spec, host, Supplied(bundle="/b", enters=True, resctrl=True)).describe()
         if spec.process is not None:
             plan_exec(spec.process, spec, _HOST, Supplied(), user_namespace=True)
+        return True
     except OciError:
-        pass
+        return False
 
 
 def edited(choose: Callable[[int], int], text: Callable[[], str], edits: int) -> bytes:

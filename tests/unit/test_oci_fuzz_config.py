@@ -16,7 +16,7 @@ from tests.fuzz.fuzz_config import check, edited, whole_config
 def test_the_whole_config_is_one() -> None:
     import json
 
-    check(json.dumps(whole_config()).encode())
+    assert check(json.dumps(whole_config()).encode())
 
 
 @given(st.data(), st.integers(1, 6))
