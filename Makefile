@@ -140,9 +140,10 @@ node-images: setup ## build the installer's image, and with ARGS='--kind-base ki
 	$(BIN)/python -m deploy.node_images $(ARGS)
 
 .PHONY: e2e-installer
-e2e-installer: setup ## the chart on a node: install, switch, roll back, uninstall: make e2e-installer KUBE_BIN=/dir HELM=/path (root)
-	@test -n "$(KUBE_BIN)" -a -n "$(HELM)" || { echo "set KUBE_BIN and HELM; e2e/kube/README.md and helm/coracle/README.md tell how to get them" >&2; exit 2; }
-	$(BIN)/python -m e2e.installer --bin "$(KUBE_BIN)" --helm "$(HELM)" $(ARGS)
+e2e-installer: setup ## the chart on a node, from install to uninstall: make e2e-installer KUBE_BIN=/dir HELM=/path IMAGE=/tar (root)
+	@test -n "$(KUBE_BIN)" -a -n "$(HELM)" -a -n "$(IMAGE)" \
+	    || { echo "set KUBE_BIN, HELM, IMAGE; e2e/kube/README.md and helm/coracle/README.md tell how to get them" >&2; exit 2; }
+	$(BIN)/python -m e2e.installer --bin "$(KUBE_BIN)" --helm "$(HELM)" --image "$(IMAGE)" $(ARGS)
 
 .PHONY: proto
 proto: setup ## regenerate the modules in cri/api from the .proto files

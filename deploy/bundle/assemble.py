@@ -31,6 +31,9 @@ _SHARED: Final = {
     "examples": "examples",
 }
 _DOCUMENTS: Final = ("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "NOTICE", "docs/install.md")
+# Parts of the C library once: extensions that were linked against an old one still name them, and those of a companion
+# site are not looked through here.
+_STUBS: Final = ("libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1")
 _SITE_SUFFIXES: Final = frozenset((".py", ".pyi", ".proto", ".json", ".toml", ".service", ".conf", ".c", ".txt", ""))
 
 
@@ -101,7 +104,7 @@ class Bundle:
         for wheel in self._wheels.get(self.interpreter.python, requirements):
             unpack(wheel, self.root / "site", self.root / LICENCES)
             self._placed.append(wheel)
-        self.interpreter.add_libraries()
+        self.interpreter.add_libraries(*_STUBS)
 
     def companion_site(self, directory: Path, requirements: Sequence[str]) -> Path:
         """`requirements` and what they need beyond this bundle's packages, compiled, in a directory beside it."""

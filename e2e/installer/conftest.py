@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("installer", "the chart on a node")
     group.addoption("--kube-bin", required=True)
     group.addoption("--helm", required=True)
-    group.addoption("--bundles")
+    group.addoption("--image", required=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -121,7 +121,6 @@ class Bed:
 @pytest.fixture(scope="session")
 def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
     programs = Path(request.config.getoption("--kube-bin"))
-    bundles = request.config.getoption("--bundles")
     if not namespace.inside():
         pytest.fail("these tests need a network namespace of their own: run `python -m e2e.installer`", pytrace=False)
     assert not tools.missing(programs, tools.CLUSTER)
@@ -130,7 +129,7 @@ def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
     with tempfile.TemporaryDirectory(prefix="co-ins-") as made:
         directory = Path(made)
         with running_registry(directory / "registry") as registry:
-            push_installer(registry.client, Path(bundles) if bundles else None)
+            push_installer(registry.client, Path(request.config.getoption("--image")))
             peer = runtimes.containerd(directory, registry)
             peer.start()
             try:
@@ -182,3 +181,4 @@ def _with_cluster(
     finally:
         cluster.stop()
         systemd.close()
+        tree.unmount()

@@ -12,10 +12,12 @@ import base64
 import json
 import os
 import stat
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from e2e.disk import unmount_below
 from e2e.kube.cluster import Cluster
 from e2e.kube.settings import API
 
@@ -64,7 +66,10 @@ class HostTree:
     root: Path
 
     def make(self, endpoint: str) -> None:
-        """As kubeadm leaves a node whose runtime is at `endpoint`."""
+        """As kubeadm leaves a node whose runtime is at `endpoint`. A mount of its own, shared as systemd makes "/"."""
+        self.root.mkdir()
+        for words in (["--bind", str(self.root)], ["--make-shared"]):
+            subprocess.run(["mount", *words, str(self.root)], check=True)
         files = {
             "etc/default/kubelet": "KUBELET_EXTRA_ARGS=\n",
             "etc/crictl.yaml": f"runtime-endpoint: {endpoint}\n",
@@ -82,6 +87,10 @@ class HostTree:
             place.chmod(0o755 if name.startswith(COMMANDS) else 0o644)
         machine = Path("/etc/machine-id")
         (self.root / "etc/machine-id").write_text(machine.read_text() if machine.exists() else "")
+
+    def unmount(self) -> None:
+        unmount_below(self.root)
+        subprocess.run(["umount", str(self.root)], check=True)
 
     def give_kubeconfig(self, cluster: Cluster) -> None:
         """The kubelet's, with its certificates inside: the host's part of the installer reads only this tree."""

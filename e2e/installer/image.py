@@ -1,13 +1,13 @@
-"""The installer's image as deploy/node_images makes it, with busybox on top for the host tree's systemctl."""
+"""The installer's image as `make node-images` leaves it, with busybox on top for the host tree's systemctl."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Final
 
-from deploy.bundle.assemble import Bundle, BundleSettings
-from deploy.image import Image, Layer, LayerBuilder, Registry
-from deploy.node_images.installer import installer_image
+from deploy.image import Layer, LayerBuilder, Platform, Registry
+from deploy.node_images.base import read_base
 from e2e.images.busybox import add_busybox, static_busybox
 from e2e.images.catalog import cached_layer, stamped
 from e2e.paths import CACHE
@@ -16,15 +16,12 @@ REPOSITORY: Final = "coracle-installer"
 TAG: Final = "e2e"
 
 
-def push_installer(registry: Registry, bundles: Path | None) -> str:
-    """`bundles` holds a bundle that is built already, as `make bundle` leaves it in dist/; else one is built."""
-    bundle = Bundle(BundleSettings(output=bundles or CACHE / "installer", cache=CACHE / "bundle"))
-    if bundles is None or not bundle.root.is_dir():
-        bundle.build()
-    image = installer_image(bundle, CACHE / "installer-layers")
+def push_installer(registry: Registry, archive: Path) -> None:
+    store = CACHE / "installer-image"
+    store.mkdir(parents=True, exist_ok=True)
+    image = read_base(archive, store, Platform.here().architecture)
     layers = [*image.layers, cached_layer(stamped("installer-busybox"), _busybox)]
-    registry.push(REPOSITORY, [TAG], Image(layers=layers, config=image.config))
-    return f"{registry.address}/{REPOSITORY}:{TAG}"
+    registry.push(REPOSITORY, [TAG], dataclasses.replace(image, layers=layers))
 
 
 def _busybox(directory: Path) -> Layer:
