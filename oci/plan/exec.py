@@ -15,7 +15,7 @@ def plan_exec(
     """`spec` is the running container's: the seccomp profile is its, not the process's. `reclone`: the process is not
     born in the container's pid namespace, since only root of its user namespace may join that."""
     check_process(process)
-    setup: list[op.Operation] = [op.HideFromPeers()]
+    setup: list[op.Operation] = [*_initial_affinity(process), op.HideFromPeers()]
     if supplied.enters:
         setup.append(op.EnterCgroup())
     setup.append(op.JoinContainer())
@@ -44,3 +44,11 @@ def plan_exec(
         process=process,
         warnings=warnings(process),
     )
+
+
+def _initial_affinity(process: Process) -> list[op.Operation]:
+    """Before the process is in the container's cgroup, whose processors it may have to keep away from until then."""
+    affinity = process.exec_cpu_affinity
+    if affinity is None or not affinity.initial:
+        return []
+    return [op.ResetAffinity(cpus=number_set(affinity.initial, "process.execCPUAffinity.initial", 65535))]

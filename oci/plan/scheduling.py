@@ -94,8 +94,8 @@ def number_set(text: str, field: str, highest: int) -> frozenset[int]:
     """ "0-3,7" as numbers."""
     numbers: set[int] = set()
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        first, _, last = part.partition("-")
-        if not (first.isascii() and first.isdigit()) or (last and not (last.isascii() and last.isdigit())):
+        first, dash, last = part.partition("-")
+        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
             raise SpecError(field, f"{part!r} is not a number or a range")
         low, high = int(first), int(last or first)
         if low > high or high > highest:

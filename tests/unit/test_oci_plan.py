@@ -254,6 +254,16 @@ def test_exec_has_the_containers_filter_and_its_own_affinity() -> None:
     assert affinity.cpus == {0, 2, 3}
 
 
+def test_an_initial_affinity_is_the_first_step_and_stays_without_a_final_one() -> None:
+    process = Process.from_json({"cwd": "/", "args": ["x"], "execCPUAffinity": {"initial": "1"}})
+    made = plan_exec(process, Spec(oci_version="1.3.0"), Host(), Supplied(enters=True), user_namespace=False)
+    assert made.setup[0] == op.ResetAffinity(cpus=frozenset((1,)))
+    assert [step.cpus for step in made.finish if isinstance(step, op.ResetAffinity)] == [{1}]
+    bad = Process.from_json({"cwd": "/", "args": ["x"], "execCPUAffinity": {"initial": "1-", "final": "0"}})
+    with pytest.raises(SpecError, match=r"execCPUAffinity\.initial"):
+        plan_exec(bad, Spec(oci_version="1.3.0"), Host(), Supplied(), user_namespace=False)
+
+
 def test_default_propagation_follows_the_roots() -> None:
     mount = {"destination": "/m", "source": "/s", "options": ["bind"]}
     for mode, expected in ((None, (sc.MS_SLAVE, True)), ("rshared", (sc.MS_SHARED, True))):
