@@ -16,7 +16,7 @@ from cri.shims import ShimGone
 if TYPE_CHECKING:
     from cri.daemon import Daemon
 
-_LAUNCHER_PATIENCE_S: Final = 10.0
+_LAUNCHER_PATIENCE_S: Final = 25.0
 
 
 async def problem(daemon: Daemon) -> str:

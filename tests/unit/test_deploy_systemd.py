@@ -34,7 +34,7 @@ def sections() -> dict[str, dict[str, list[str]]]:
         ("TasksMax", "infinity"),
         ("OOMScoreAdjust", "-999"),
         ("LimitNOFILE", "1048576"),
-        ("WatchdogSec", "60"),
+        ("WatchdogSec", "120"),
         ("TimeoutStartSec", "infinity"),
     ],
 )
