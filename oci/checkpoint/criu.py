@@ -20,7 +20,6 @@ from oci.errors import Unsupported
 from oci.values import record
 
 FEATURE: Final = "checkpoint/restore"
-OLDEST: Final = (3, 16, 0)
 _PLACES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIMIT: Final = 1 << 16
 _LOG_END: Final = 1 << 16
@@ -180,14 +179,6 @@ def ask(
         return session.finish()
     finally:
         session.close()
-
-
-def version(program: str) -> tuple[int, int, int]:
-    """Raises Unsupported when it is too old for what we ask of it."""
-    found = ask(program, Request.VERSION, None).version
-    if found < OLDEST:
-        raise Unsupported(FEATURE, f"criu is {'.'.join(map(str, found))}, needed is {'.'.join(map(str, OLDEST))}")
-    return found
 
 
 def _become(

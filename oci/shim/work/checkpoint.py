@@ -24,7 +24,7 @@ from oci.cgroups import CgroupDriver
 from oci.checkpoint.dump import DumpRequest, freezer_directory
 from oci.checkpoint.dump import dump as dump_container
 from oci.checkpoint.restore import RestoreRequest, Restoring, abort, begin, go
-from oci.checkpoint.rpc import Options
+from oci.checkpoint.rpc import NETWORK_LOCKS, Options
 from oci.errors import ContainerError, StateError, Unsupported
 from oci.exits import ExitStack
 from oci.handshake import channel
@@ -40,7 +40,15 @@ from oci.sockets import Socket
 from oci.spec import Spec
 from oci.values import replace
 
-_ASKED = Options(tcp_established=True, file_locks=True, link_remap=True, ext_unix_sk=True)
+# Connections belong to the address of a pod, which its copy does not have: there they are closed, and so the network
+# need not be held still while it is looked at.
+_ASKED = Options(
+    tcp_close=True,
+    network_lock=NETWORK_LOCKS["skip"],
+    file_locks=True,
+    link_remap=True,
+    ext_unix_sk=True,
+)
 
 
 def dump(request: Checkpoint, container: Container, namespaces: SandboxNamespaces) -> Outcome:
