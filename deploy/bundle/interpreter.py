@@ -27,7 +27,14 @@ _NO_EXTENSIONS: Final = re.compile(
 _NO_MODULES: Final = frozenset(
     (
         *("__pycache__", "EXTERNALLY-MANAGED", "LICENSE.txt", "sitecustomize.py"),
-        *("ensurepip", "venv", "distutils", "lib2to3", "test", "pydoc.py", "pydoc_data"),
+        *(
+            "ensurepip",
+            "venv",
+            "distutils",
+            "lib2to3",
+            "test",
+            "pydoc_data",
+        ),  # pydoc itself: the kubernetes client imports it
         *("tkinter", "idlelib", "turtle.py", "turtledemo", "curses", "dbm", "antigravity.py", "this.py"),
     )
 )
