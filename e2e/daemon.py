@@ -41,6 +41,8 @@ class DaemonSettings:
     program: tuple[str, ...] = ()
     """The command `coracle`, where it is not this environment's."""
     env: Mapping[str, str] = field(default_factory=dict)
+    tree: Path = ROOT
+    """The directory of the packages: another one is another version."""
 
     @property
     def bridge(self) -> str:
@@ -112,8 +114,11 @@ class Daemon:
 
     def start(self) -> None:
         # A daemon that may not keep its compiled modules compiles them at every start, and is larger for it.
+        tree = self.settings.tree
         environment = {"PYTHONDONTWRITEBYTECODE": "", **self.settings.env}
-        self._program = Program("coracle", self.command(), self.log, env=environment, cwd=ROOT)
+        if tree != ROOT:
+            environment["PYTHONPATH"] = str(tree)
+        self._program = Program("coracle", self.command(), self.log, env=environment, cwd=tree)
         self._forget_client()
         self._program.wait_until(self.client.ready)
 

@@ -7,6 +7,7 @@ applet and no other.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -45,15 +46,15 @@ def busybox_layer(directory: Path, *, compression: Compression = Compression.GZI
         return layer.finish()
 
 
-def add_busybox(layer: LayerBuilder, program: Path) -> None:
-    """The program, its applets, and the directories and accounts that a small system has."""
+def add_busybox(layer: LayerBuilder, program: Path, *, skip: Collection[str] = ()) -> None:
+    """The program, its applets but for `skip`, and the directories and accounts that a small system has."""
     applets = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
     for path in _DIRECTORIES:
         layer.directory(path)
     layer.directory("tmp", 0o1777)
     layer.file("bin/busybox", program, 0o755)
     for applet in applets:
-        if applet != "busybox":
+        if applet != "busybox" and applet not in skip:
             layer.hardlink(f"bin/{applet}", "bin/busybox")
     layer.file("etc/passwd", PASSWD)
     layer.file("etc/group", GROUP)

@@ -36,15 +36,15 @@ _USERS = ("admin", "controller-manager", "scheduler", "kubelet", "proxy")
 
 
 class Cluster:
-    """`programs` is the directory of the components; `gates` are the kubelet's feature gates."""
+    """`programs` is the directory of the components; `quick_restarts`: no crashed container waits long."""
 
     def __init__(
-        self, programs: Path, directory: Path, runtime: Runtime, *, gates: Mapping[str, bool], proxy_mode: str
+        self, programs: Path, directory: Path, runtime: Runtime, *, proxy_mode: str, quick_restarts: bool = True
     ) -> None:
         self.programs = programs
         self.directory = directory
         self.runtime = runtime
-        self._gates = gates
+        self._quick_restarts = quick_restarts
         self._proxy_mode = proxy_mode
         self._certificates = Certificates(directory / "certificates")
         self._running: dict[str, Program] = {}
@@ -147,7 +147,7 @@ class Cluster:
 
     def _kubelet(self, eviction: Mapping[str, str]) -> Component:
         settings = kubelet_settings.configuration(
-            self.directory, self._certificates, self.runtime.endpoint, self._gates, eviction
+            self.directory, self._certificates, self.runtime.endpoint, eviction, quick_restarts=self._quick_restarts
         )
         path = self.directory / "kubelet.json"
         path.write_text(json.dumps(settings, indent=1))

@@ -95,7 +95,7 @@ def daemon(directory: Path, registry: RunningRegistry) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, programs: Path, directory: Path, daemon: Daemon) -> Iterator[Cluster]:
-    made = Cluster(programs, directory, daemon, gates={}, proxy_mode=request.config.getoption("--kube-proxy-mode"))
+    made = Cluster(programs, directory, daemon, proxy_mode=request.config.getoption("--kube-proxy-mode"))
     try:
         made.start()
         yield made

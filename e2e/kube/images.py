@@ -1,7 +1,9 @@
 """Images of these tests beside those of e2e/images.
 
-`shell` is Debian's busybox and curl with the libraries that they need: the static busybox of the other images cannot
-look up names (its C library crashes without the shared one). `health` answers gRPC health checks: etcd does.
+`shell` is Debian's busybox, bash and curl with the libraries that they need: a static program cannot look up names
+without the shared C library. Its `sh` is bash: that of busybox drops variables like "data-1".
+
+`health` answers gRPC health checks: etcd does.
 """
 
 from __future__ import annotations
@@ -54,12 +56,16 @@ def push_health_server(registry: Registry, programs: Path) -> str:
 
 
 def _build_shell(directory: Path) -> Layer:
-    trees = (*debian.with_libraries("busybox"), *debian.with_libraries("curl"))
+    trees = [tree for package in ("busybox", "bash", "curl") for tree in debian.with_libraries(package)]
     busybox = debian.program("busybox", "bin/busybox", "usr/bin/busybox")
+    bash = debian.program("bash", "bin/bash", "usr/bin/bash")
     curl = debian.program("curl", "usr/bin/curl")
-    loader, libraries = closure([busybox, curl], trees)
+    loader, libraries = closure([busybox, bash, curl], trees)
     with LayerBuilder(directory) as layer:
-        add_busybox(layer, busybox)
+        layer.file("usr/bin/bash", bash, 0o755)
+        layer.symlink("bin/bash", "/usr/bin/bash")
+        add_busybox(layer, busybox, skip={"sh", "bash"})
+        layer.symlink("bin/sh", "/usr/bin/bash")
         layer.file("usr/bin/curl", curl, 0o755)
         add_libraries(layer, loader, libraries)
         return layer.finish()

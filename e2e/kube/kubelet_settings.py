@@ -13,14 +13,19 @@ from e2e.kube.settings import CGROUP_ROOT, DNS_ADDRESS, DOMAIN, POD_RANGE
 NEVER_EVICT: Final = dict.fromkeys(
     ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%"
 )
+_QUICK_RESTARTS: Final = {
+    "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
+    "featureGates": {"KubeletCrashLoopBackOffMax": True},
+}
 
 
 def configuration(
     directory: Path,
     certificates: Certificates,
     endpoint: str,
-    gates: Mapping[str, bool],
     eviction: Mapping[str, str],
+    *,
+    quick_restarts: bool,
 ) -> dict[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -55,6 +60,4 @@ def configuration(
         "fileCheckFrequency": "1s",
         "nodeStatusUpdateFrequency": "5s",
         "nodeStatusReportFrequency": "5s",
-        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
-        "featureGates": {"KubeletCrashLoopBackOffMax": True, **gates},
-    }
+    } | (_QUICK_RESTARTS if quick_restarts else {})

@@ -29,7 +29,7 @@ def fetch(address: str, port: int) -> str:
 
 
 def _ask(work: Workload, url: str) -> str:
-    return work.exec("asks", "wget", "-q", "-T", "5", "-O", "-", url).strip()
+    return work.exec("asks", "curl", "-sS", "-m", "5", url).strip()
 
 
 def test_service_is_reached_by_address_name_and_port(work: Workload, images: ImageNames, shell: str) -> None:
@@ -58,7 +58,7 @@ def test_pod_of_a_service_reaches_itself_through_it(work: Workload, shell: str) 
     url = f"http://{made['spec']['clusterIP']}/index.html"
 
     def answers() -> bool:
-        return work.kubectl("exec", name, "--", "wget", "-q", "-T", "3", "-O", "-", url).strip() == name
+        return work.kubectl("exec", name, "--", "curl", "-sS", "-m", "3", url).strip() == name
 
     until("the pod's own answer", lambda: _quietly(answers))
 

@@ -29,7 +29,7 @@ from e2e.runtime import Runtime
 @click.option("--runtime", type=click.Choice(runtimes.RUNTIMES), default="coracle", show_default=True)
 @click.option("--focus", default=selection.FOCUS, show_default=True, help="Specs that match this regular expression.")
 @click.option("--skip", default=selection.skip_pattern(), help="No specs that match this one.")
-@click.option("--processes", default=4, show_default=True, help="Specs that run at the same time.")
+@click.option("--processes", default=8, show_default=True, help="Specs that run at the same time.")
 @click.option("--proxy-mode", default="nftables", type=click.Choice(["nftables", "iptables"]))
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and the JSON report in this directory.")
 def main(
@@ -50,7 +50,7 @@ def main(
         registry = stack.enter_context(running_registry(directory / "registry"))
         click.echo(f"{push_images(registry.client, programs)} image names in the registry at {registry.address}")
         subject = _runtime(runtime, directory, registry)
-        cluster = Cluster(programs, directory, subject, gates={}, proxy_mode=proxy_mode)
+        cluster = Cluster(programs, directory, subject, proxy_mode=proxy_mode, quick_restarts=False)
         stack.callback(_keep, [subject.log, cluster.log("kubelet")], results)
         stack.callback(subject.clean)
         stack.callback(subject.stop)
