@@ -40,21 +40,10 @@ _PRELOAD: Final = """\
 import sys
 root, verb, driver = sys.argv[1:]
 sys.path.append(f"{root}/site")
-from oci.cli import _PRELOADED, preload
-if verb not in _PRELOADED:
-    sys.exit()
-entry_of = preload._entry
-def renamed(code, path):
-    inner = tuple(renamed(one, path) if hasattr(one, "co_code") else one for one in code.co_consts)
-    return code.replace(co_filename=path, co_consts=inner)
-def entry(site, name):
-    found = entry_of(site, name)
-    if found is None:
-        return None
-    name, path, _, _, package, code = found
-    return name, path, 0, 0, package, renamed(code, path)
-preload._entry, preload._cgroup_driver = entry, lambda: driver
-preload.write(verb, preload.file_name(verb), checked=False)
+from oci.cli import PRELOADED
+from oci.cli.preload import prepare
+if verb in PRELOADED:
+    prepare(verb, driver)
 """
 _DRIVERS: Final = ("v1", "v2")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _ENTERING = frozenset(("create", "run", "exec"))
-_PRELOADED = frozenset(("create", "delete", "exec", "kill", "list", "pause", "ps", "resume", "run", "start", "state"))
+PRELOADED = frozenset(("create", "delete", "exec", "kill", "list", "pause", "ps", "resume", "run", "start", "state"))
 
 
 def main() -> NoReturn:
@@ -32,7 +32,7 @@ def main() -> NoReturn:
     gc.disable()
     from oci.cli.preload import load
 
-    load(next((word for word in sys.argv[1:] if word in _PRELOADED), ""))
+    load(next((word for word in sys.argv[1:] if word in PRELOADED), ""))
     from oci.cli.dispatch import dispatch
 
     end(dispatch(sys.argv[1:]))

@@ -15,6 +15,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ast
     from collections.abc import Sequence
     from types import CodeType, ModuleType
     from typing import Any, TypeAlias
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     Entry: TypeAlias = tuple[str, str, int, int, bool, CodeType]
 
 _Module: type[ModuleType] = type(sys)
-_FORMAT = 3
+_FORMAT = 4
 
 
 def load(verb: str) -> None:
     """Afterwards the verb's modules are loaded, or the ordinary imports will see to it."""
     root = _root()
-    path = file_name(verb)
+    driver = _cgroup_driver()
+    path = _file_name(verb, driver)
     try:
         with open(path, "rb", 0) as file:
             written, checked, entries = marshal.loads(file.read())
@@ -39,12 +41,17 @@ def load(verb: str) -> None:
     if usable:
         _execute(root, entries)
     elif verb.isidentifier() and os.path.exists(f"{root}/oci/cli/{verb}_verb.py"):
-        write(verb, path)
+        _write(verb, driver, path, checked=True)
 
 
-def file_name(verb: str) -> str:
-    tag = sys.implementation.cache_tag
-    return f"{os.path.dirname(__file__)}/__pycache__/{verb}-{_cgroup_driver()}.{tag}.modules"
+def prepare(verb: str, driver: str) -> None:
+    """For a place where sources do not change and nobody may write later: nothing will be checked. In an interpreter
+    of its own, since it notes what it has to import."""
+    _write(verb, driver, _file_name(verb, driver), checked=False)
+
+
+def _file_name(verb: str, driver: str) -> str:
+    return f"{os.path.dirname(__file__)}/__pycache__/{verb}-{driver}.{sys.implementation.cache_tag}.modules"
 
 
 def _cgroup_driver() -> str:
@@ -52,11 +59,11 @@ def _cgroup_driver() -> str:
     return "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1"
 
 
-def write(verb: str, path: str, *, checked: bool = True) -> None:
+def _write(verb: str, driver: str, path: str, *, checked: bool) -> None:
     """Import the verb's modules and note them. A place that cannot be written is no error."""
-    order = _import_all(["oci.cli.dispatch", f"oci.cli.{verb}_verb"], f"oci.cgroups.{_cgroup_driver()}")
+    order = _import_all(["oci.cli.dispatch", f"oci.cli.{verb}_verb"], f"oci.cgroups.{driver}")
     root = _root()
-    entries = [entry for name in order if (entry := _entry(root, name)) is not None]
+    entries = [entry for name in order if (entry := _entry(root, name, checked=checked)) is not None]
     temporary = f"{path}.{os.getpid()}"
     try:
         with open(temporary, "xb") as file:
@@ -143,14 +150,45 @@ class _Loader:
         self._order.append(module.__name__)
 
 
-def _entry(root: str, name: str) -> Entry | None:
+def _entry(root: str, name: str, *, checked: bool) -> Entry | None:
     """Only our own: modules of the standard library import each other in circles."""
     module = sys.modules[name]
     file = module.__file__ or ""
     if not file.startswith(f"{root}/oci/"):
         return None
     status = os.stat(file)
+    mtime = status.st_mtime_ns if checked else 0
     with open(file, "rb") as source:
-        # Without docstrings, which are a third of it.
-        code = compile(source.read(), file, "exec", dont_inherit=True, optimize=2)
-    return name, file[len(root) + 1 :], status.st_mtime_ns, status.st_size, hasattr(module, "__path__"), code
+        code = _compile(source.read(), file if checked else file[len(root) + 1 :])
+    return name, file[len(root) + 1 :], mtime, status.st_size, hasattr(module, "__path__"), code
+
+
+def _compile(source: bytes, file: str) -> CodeType:
+    """Without what is written for readers and type checkers: docstrings, annotations (but for those of classes, which
+    make the fields of values), and what only type checkers see. It is more than a third of the code."""
+    import ast
+
+    tree = ast.parse(source, file)
+    tree.body = [statement for statement in map(_bare, tree.body) if statement is not None]
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+            for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+                argument.annotation = None
+            for rest in (node.args.vararg, node.args.kwarg):
+                if rest is not None:
+                    rest.annotation = None
+    return compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True, optimize=2)
+
+
+def _bare(statement: ast.stmt) -> ast.stmt | None:
+    """A module's statement without its annotation; None for one that is only for type checkers."""
+    import ast
+
+    if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING":
+        return ast.If(test=ast.Constant(value=True), body=statement.orelse, orelse=[]) if statement.orelse else None
+    if isinstance(statement, ast.AnnAssign):
+        if statement.value is None:
+            return None
+        return ast.Assign(targets=[statement.target], value=statement.value)
+    return statement
