@@ -20,21 +20,15 @@ LOADER: Final = "coracle-loader"
 # ctypes loads it by name, so that no ELF file says it is needed.
 SECCOMP: Final = "libseccomp.so.2"
 _SEEDS: Final = ("libseccomp2", "libstdc++6")
-# No terminal's line editor, no desktop, no sound, no tests; and what only installs other packages.
+# No terminal's line editor, no desktop, no sound, no tests; and what only installs other packages. pydoc stays: the
+# kubernetes client imports it.
 _NO_EXTENSIONS: Final = re.compile(
     r"^(_test|_xx|xx|_ctypes_test|_curses|_dbm|_gdbm|_tkinter|nis\b|nis\.|ossaudiodev|readline|audioop|_crypt)"
 )
 _NO_MODULES: Final = frozenset(
     (
         *("__pycache__", "EXTERNALLY-MANAGED", "LICENSE.txt", "sitecustomize.py"),
-        *(
-            "ensurepip",
-            "venv",
-            "distutils",
-            "lib2to3",
-            "test",
-            "pydoc_data",
-        ),  # pydoc itself: the kubernetes client imports it
+        *("ensurepip", "venv", "distutils", "lib2to3", "test", "pydoc_data"),
         *("tkinter", "idlelib", "turtle.py", "turtledemo", "curses", "dbm", "antigravity.py", "this.py"),
     )
 )
