@@ -70,7 +70,7 @@ def _options(request: DumpRequest, keys: tuple[str, ...], images: int, work: int
         root=_root(request.pid),
         external=own.external + names,
         orphan_pts_master=True,
-        track_memory=own.track_memory or request.pre_dump,
+        track_memory=own.track_memory or request.pre_dump or own.parent_images is not None,
         cgroup_mode=CGROUP_MODES["ignore"] if own.cgroup_mode is None else own.cgroup_mode,
         freeze_cgroup=request.freezer,
         config_file=criu.config_file(request.spec.annotations),
