@@ -15,6 +15,7 @@ import grpc
 
 from cri.api import runtime_pb2 as pb
 from cri.api.runtime_pb2_grpc import ImageServiceStub, RuntimeServiceStub
+from e2e.processes import SLOWNESS
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 64 << 20),
@@ -48,7 +49,7 @@ class Client:
     def ready(self) -> bool:
         """Whether the runtime and its network say that they are ready."""
         try:
-            status = self.runtime.Status(pb.StatusRequest(), timeout=2).status
+            status = self.runtime.Status(pb.StatusRequest(), timeout=2 * SLOWNESS).status
         except grpc.RpcError:
             return False
         return len(status.conditions) >= 2 and all(condition.status for condition in status.conditions)

@@ -10,6 +10,10 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
+
+#: How many times slower than a real machine this one is: an emulated one says so.
+SLOWNESS: Final = float(os.environ.get("E2E_SLOWNESS", "1"))
 
 
 class NotReady(Exception):
@@ -53,6 +57,7 @@ class Program:
         return self.process.pid
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float = 30) -> None:
+        seconds *= SLOWNESS
         deadline = time.monotonic() + seconds
         while not ready():
             if self.process.poll() is not None:

@@ -33,7 +33,9 @@ class Node:
 
     def inside(self, *words: str, timeout: float = 300) -> Any:
         """A verb of e2e.vm.inside, and its answer."""
-        done = self.guest.run("/opt/venv/bin/python", "-m", "e2e.vm.inside", *words, timeout=timeout)
+        command = ["/opt/venv/bin/python", "-m", "e2e.vm.inside", *words]
+        done = self.guest.run(*command, timeout=timeout, check=False)
+        assert done.returncode == 0, f"{words}: {done.stderr.decode()[-2000:]}\n{self.journal()[-6000:]}"
         return json.loads(done.stdout.splitlines()[-1])
 
     def shell(self, script: str, *, timeout: float = 120, check: bool = True) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from e2e.vm.conftest import Node
 
-_REGISTRY = {"E2E_REGISTRY_STORAGE": "/srv/coracle/.cache/registry", "OCI_SUITE_PATIENCE": "400"}
+_REGISTRY = {"E2E_REGISTRY_STORAGE": "/srv/coracle/.cache/registry", "OCI_SUITE_PATIENCE": "400", "E2E_SLOWNESS": "10"}
 _CRUN_FILES = ("bpf_devices", "resources", "cgroup_resources", "cgroup_setup", "update", "start")
 
 

@@ -40,13 +40,12 @@ LIBRARIES = {
     "kubernetes": ("deploy", "e2e"),
     "click": ("cri.cli", "oci.cli", "deploy", "e2e"),
     "rich": ("cri.cli", "deploy", "e2e"),
-    "jeepney": ("oci.cgroups",),
     "isal": ("imagesvc",),
     "backports": ("imagesvc", "deploy"),
 }
 
 # The executor may use these besides the standard library, and only where no container's process is forked.
-OCI_EXCEPTIONS = {"oci.cgroups": ("jeepney",), "oci.cli": ("click",)}
+OCI_EXCEPTIONS = {"oci.cli": ("click",)}
 
 
 def imports(path: Path) -> Iterator[str]:
