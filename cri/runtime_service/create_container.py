@@ -214,6 +214,7 @@ async def _create(
                 log_size_max=daemon.settings.runtime.log_size_max,
                 log_rate_limit=daemon.settings.runtime.log_rate_limit,
                 stdin=config.stdin,
+                new_pid=_has_new_pid(specification),
                 cgroup_path=record.cgroup,
                 rootfs_fd=rootfs,
                 mount_indexes=tuple(volumes),
@@ -233,6 +234,12 @@ async def _create(
     finally:
         for fd in volumes.values():
             os.close(fd)
+
+
+def _has_new_pid(specification: Spec) -> bool:
+    """And neither a user namespace nor hooks."""
+    own = {namespace.type for namespace in specification.linux.namespaces if not namespace.path}
+    return "pid" in own and "user" not in own and specification.hooks is None
 
 
 def _start_of(container_id: str, pid: int) -> int:

@@ -31,6 +31,7 @@ from oci.spec import Hooks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 Helper = tuple[int, int]
 
@@ -63,25 +64,7 @@ def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Laun
         opened.callback(child.close)
         failed = opened.enter_context(ExitStack())
         failed.callback(parent.close)
-        context = Context(
-            channel=channel.ChildChannel(child),
-            proc=equipment.proc,
-            args=plan.process.args,
-            env=list(plan.process.env),
-            rootfs=request.rootfs_fd,
-            mounts=request.mount_fds,
-            namespaces=open_namespaces(equipment.proc, plan, request.spec, opened),
-            idmaps={mappings: equipment.idmaps.get(mappings) for mappings in _idmappings(plan)},
-            stdio=request.stdio,
-            cgroup=entry.tasks,
-            seccomp=filter_program(
-                request.seccomp_program,
-                request.spec.linux.seccomp,
-                strict=request.spec.annotations.get(STRICT) == "1",
-            ),
-            hooks=request.spec.hooks or Hooks(),
-            state=_state(request, 0),
-        )
+        context = _context(equipment, request, plan, entry, channel.ChildChannel(child), opened)
         pid, pidfd = _clone(equipment, request, plan, context, entry, parent)
         failed.pop_all()
     duties = _duties(equipment, request, plan, entry)
@@ -97,6 +80,51 @@ def launch_container(equipment: Equipment, request: CreateRequest) -> tuple[Laun
         launch.abandon()
         raise
     return launch, helper
+
+
+def become_container(
+    equipment: Equipment, request: CreateRequest, own: channel.ChildChannel, parent: Socket
+) -> NoReturn:
+    """The calling process, born as the first of a pid namespace, is the init. Raises when the request is at fault."""
+    opened = ExitStack()  # ends with the process
+    entry = prepare_entry(request.cgroup, opened)
+    plan = compile_request(equipment, request, entry)
+    if "pid" not in plan.new_namespaces or entry.awaits or request.spec.hooks is not None:
+        raise SpecError("linux.namespaces", "the container's init cannot be this process")
+    context = _context(equipment, request, plan, entry, own, opened)
+    # Our pid as the procfs sees it, which is the host's: getpid() is the container's.
+    outside.adjust(equipment.proc, int(os.readlink("self", dir_fd=equipment.proc)), plan.process, user_namespace=False)
+    sc.unshare(sum(CLONE_FLAGS[kind] for kind in plan.new_namespaces if kind != "pid"))
+    run_child(plan, context, parent, wait=True)
+
+
+def _context(
+    equipment: Equipment,
+    request: CreateRequest,
+    plan: Plan,
+    entry: CgroupEntry,
+    own: channel.ChildChannel,
+    opened: ExitStack,
+) -> Context:
+    return Context(
+        channel=own,
+        proc=equipment.proc,
+        args=plan.process.args,
+        env=list(plan.process.env),
+        rootfs=request.rootfs_fd,
+        mounts=request.mount_fds,
+        namespaces=open_namespaces(equipment.proc, plan, request.spec, opened),
+        idmaps={mappings: equipment.idmaps.get(mappings) for mappings in _idmappings(plan)},
+        stdio=request.stdio,
+        cgroup=entry.tasks,
+        seccomp=filter_program(
+            request.seccomp_program,
+            request.spec.linux.seccomp,
+            strict=request.spec.annotations.get(STRICT) == "1",
+        ),
+        hooks=request.spec.hooks or Hooks(),
+        state=_state(request, 0),
+    )
 
 
 def check_preserved(preserved: Sequence[int]) -> None:

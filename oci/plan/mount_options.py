@@ -109,8 +109,22 @@ class _Reading:
     data: list[str] = fresh(default_factory=list)
 
 
+_known: Final[dict[tuple[str, ...], MountOptions]] = {}
+_MOST_KNOWN: Final = 128
+
+
 def parse_options(options: Iterable[str]) -> MountOptions:
-    """Later options win over earlier ones, as for mount(8)."""
+    """Later options win over earlier ones, as for mount(8). The same few lists come again and again."""
+    key = tuple(options)
+    parsed = _known.get(key)
+    if parsed is None:
+        parsed = _parse(key)
+        if len(_known) < _MOST_KNOWN:
+            _known[key] = parsed
+    return parsed
+
+
+def _parse(options: Iterable[str]) -> MountOptions:
     reading = _Reading()
     for option in options:
         _read(option, reading)

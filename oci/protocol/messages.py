@@ -135,6 +135,8 @@ class ContainerCreate:
     `seccomp_fd` is a file that holds a finished BPF program. Without `log_path` output is read and thrown away.
     The log takes `log_size_max` bytes for each file and `log_rate_limit` a second; 0 sets no limit.
     `stdin` asks for a pipe that the shim holds open; otherwise the container reads /dev/null.
+    `new_pid` says of config.json that the container has a pid namespace of its own, no user namespace and no hooks: the
+    process that is forked to read it can then become the init itself.
     With `runtime` that one runs the container instead of our executor. With `checkpoint` its processes come out of that
     directory of images, by the program `criu`; they wait for the start like any other.
     """
@@ -151,6 +153,7 @@ class ContainerCreate:
     runtime: OciRuntime | None = None
     checkpoint: str | None = None
     criu: str = "criu"
+    new_pid: bool = False
     rootfs_fd: int | None = None
     mount_indexes: tuple[int, ...] = ()
     mount_fds: tuple[int, ...] = ()

@@ -38,7 +38,7 @@ from oci.shim.log_file import open_log
 from oci.shim.loop import Children, Loop
 from oci.shim.sandbox import Sandbox
 from oci.shim.server import Request, Server
-from oci.shim.work import creation, ending
+from oci.shim.work import becoming, creation, ending
 from oci.shim.workers import Outcome, Workers, nothing
 
 # What a shell answers for a command that cannot be executed, and the runtimes for all other reasons.
@@ -91,12 +91,35 @@ class Containers:
                 self._created(container, record, fds)
 
         engine, cgroups = self._engine, self._cgroups
-        container.worker = self._workers.spawn(
-            request,
-            lambda: creation.create(request.read(ContainerCreate), sandbox.namespaces(), engine, cgroups),
-            finished,
-        )
+        wanted, namespaces = request.read(ContainerCreate), sandbox.namespaces()
+        if becoming.is_possible(wanted, namespaces, cgroups):
+
+            def became(record: tuple[Any, ...] | None, fds: dict[str, int]) -> None:
+                if record is None or len(record) > 1:
+                    finished(record, fds)
+                else:
+                    self._not_become(container, wanted.cgroup_path, request, record[0])
+
+            container.worker = self._workers.spawn(
+                request, lambda: becoming.become(request.id, wanted, namespaces, engine, cgroups), became, new_pid=True
+            )
+        else:
+            container.worker = self._workers.spawn(
+                request, lambda: creation.create(wanted, namespaces, engine, cgroups), finished
+            )
         self._all[container.id] = container
+
+    def _not_become(self, container: Container, cgroup_path: str | None, request: Request, answer: bytes) -> None:
+        """It was in its cgroup perhaps, and ends; what it has to say is said when nothing is left of it."""
+        cgroups = self._cgroups
+
+        def finished(_: tuple[Any, ...] | None, __: dict[str, int]) -> None:
+            del self._all[container.id]
+            request.send(answer)
+
+        container.worker = self._workers.spawn(
+            self._server.event(), lambda: ending.remove_cgroup(cgroup_path, cgroups), finished
+        )
 
     def _created(self, container: Container, record: tuple[Any, ...], fds: dict[str, int]) -> None:
         container.pid, container.bundle, container.log_path, container.cgroup_path, *limits, runtime = record

@@ -10,6 +10,7 @@ from oci import syscalls
 from oci.engine import CreateRequest, ExecRequest, Launch, outside
 from oci.engine import Engine as OciEngine
 from oci.engine.attach import CgroupEntry, prepare_entry
+from oci.engine.container import become_container
 from oci.engine.equipment import Equipment
 from oci.engine.filters import filter_program
 from oci.engine.namespaces import join_mask
@@ -19,11 +20,16 @@ from oci.init.context import Context
 from oci.init.run import run_child
 from oci.plan.exec import plan_exec
 from oci.plan.host import Supplied
+from oci.shim.sockets import Socket
 
 
 class Engine(Protocol):
     def launch_container(self, request: CreateRequest) -> Launch:
         """Forks from the calling process and returns when the child is on its way."""
+
+    def become_container(self, request: CreateRequest, own: ChildChannel, parent: Socket) -> NoReturn:
+        """Makes the calling process, born as the first of a pid namespace, the init. Raises when the request is at
+        fault, before anything has been done."""
 
     def become_process(self, request: ExecRequest, child: socket.socket, parent: socket.socket) -> NoReturn:
         """Makes the calling process the one to execute; what follows is said on `child`, as a launch's child says it.
@@ -42,6 +48,9 @@ class Executor:
 
     def launch_container(self, request: CreateRequest) -> Launch:
         return self.engine.launch_container(request)
+
+    def become_container(self, request: CreateRequest, own: ChildChannel, parent: Socket) -> NoReturn:
+        become_container(self._equipment, request, own, parent)
 
     def become_process(self, request: ExecRequest, child: socket.socket, parent: socket.socket) -> NoReturn:
         proc = self._equipment.proc

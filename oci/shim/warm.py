@@ -46,16 +46,23 @@ _CONFIG: Final[dict[str, Any]] = {
     },
     "root": {"path": "/nonexistent", "readonly": True},
     "mounts": [
-        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
-        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
         {
-            "destination": "/dev/pts",
-            "type": "devpts",
-            "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        },
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
-        {"destination": "/etc/hosts", "type": "bind", "source": "/nonexistent", "options": ["rbind", "rprivate", "ro"]},
+            "destination": destination,
+            "type": kind,
+            "source": kind if kind != "bind" else "/nonexistent",
+            "options": options,
+        }
+        for destination, kind, options in (
+            ("/proc", "proc", ["nosuid", "noexec", "nodev"]),
+            ("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            ("/dev/mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
+            ("/sys", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
+            ("/sys/fs/cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]),
+            ("/dev/shm", "bind", ["rbind", "rw", "nosuid", "noexec", "nodev"]),
+            ("/etc/hosts", "bind", ["rbind", "rprivate", "rw"]),
+            ("/config", "bind", ["rbind", "rprivate", "ro"]),
+        )
     ],
     "linux": {
         "namespaces": [{"type": "mount"}, {"type": "pid"}],
@@ -110,6 +117,10 @@ class _Rehearsed:
             _act(ChildChannel(child), request.stdio)
         child.close()
         return Launch(pid=pid, pidfd=pidfd, channel=parent)
+
+    def become_container(self, request: CreateRequest, own: ChildChannel, parent: Socket) -> NoReturn:
+        parent.close()
+        _act(own, request.stdio)
 
     def become_process(self, request: ExecRequest, child: socket.socket, parent: socket.socket) -> NoReturn:
         try:
@@ -172,7 +183,8 @@ class _Daemon:
 
     def play(self) -> None:
         self._ask(messages.SandboxSetup(network=False, ipc=False))
-        self._ask(messages.ContainerCreate(container_id=_ID, bundle=self._directory, log_path=f"{self._directory}/log"))
+        log = f"{self._directory}/log"
+        self._ask(messages.ContainerCreate(container_id=_ID, bundle=self._directory, log_path=log, new_pid=True))
         self._ask(messages.Start(container_id=_ID))
         process = Process.from_json(_CONFIG["process"])
         null = os.open(os.devnull, os.O_RDWR)

@@ -20,6 +20,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+from oci import syscalls
 from oci.protocol import failures, transport
 from oci.protocol.failures import Failure, PeerFault
 from oci.protocol.messages import Message
@@ -42,7 +43,9 @@ class Outcome:
     fds: dict[str, int] = fresh(default_factory=dict)
 
 
-Work = Callable[[], Outcome]
+#: Goes on in the worker when it has nothing to say but to the shim: by the function it is given, once.
+Becoming = Callable[[Callable[[Outcome], None]], NoReturn]
+Work = Callable[[], Outcome | Becoming]
 #: Gets the record (None: the work failed) and the named descriptors; those it does not take are closed afterwards.
 Finished = Callable[[tuple[Any, ...] | None, dict[str, int]], None]
 
@@ -54,11 +57,14 @@ class Workers:
         self._fault = fault
         self._active = 0
 
-    def spawn(self, request: Request, work: Work, finished: Finished) -> int:
-        """The worker's pid; OSError when fork fails. `finished` is called from the loop, after the answer went."""
+    def spawn(self, request: Request, work: Work, finished: Finished, *, new_pid: bool = False) -> int:
+        """The worker's pid; OSError when fork fails. `finished` is called from the loop, after the answer went.
+
+        With `new_pid` it is the first of a pid namespace, to become a container's init: `finished` has it watched then.
+        """
         ours, theirs = sockets.pair()
         try:
-            pid = os.fork()
+            pid = _fork_first() if new_pid else os.fork()
         except OSError:
             ours.close()
             theirs.close()
@@ -68,7 +74,8 @@ class Workers:
             self._be_worker(theirs, request.id, work)
         theirs.close()
         self._active += 1
-        self._children.watch(pid, _reaped)
+        if not new_pid:
+            self._children.watch(pid, _reaped)
         self._loop.add(ours.fileno(), lambda _: self._heard(ours, request, finished))
         return pid
 
@@ -108,14 +115,17 @@ class Workers:
     def _be_worker(self, theirs: Socket, id: int, work: Work) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
-            transport.send(theirs, _packet(id, self._perform(work)))
-            os._exit(0)
+            result = self._perform(work)
+            if isinstance(result, (Outcome, Failure)):
+                transport.send(theirs, _packet(id, result))
+                os._exit(0)
+            result(lambda outcome: transport.send(theirs, _packet(id, outcome)))
         except Exception as error:
             self._fault(error)
         finally:
             os._exit(1)
 
-    def _perform(self, work: Work) -> Outcome | Failure:
+    def _perform(self, work: Work) -> Outcome | Becoming | Failure:
         try:
             return work()
         except Exception as error:
@@ -123,6 +133,13 @@ class Workers:
             if not failure.error:
                 self._fault(error)
             return failure
+
+
+def _fork_first() -> int:
+    pid, pidfd = syscalls.clone3(syscalls.CLONE_NEWPID)
+    if pid:
+        os.close(pidfd)
+    return pid
 
 
 def _packet(id: int, result: Outcome | Failure) -> transport.Outgoing:

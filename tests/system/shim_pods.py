@@ -142,6 +142,7 @@ class Pod:
         self, container_id: str, *args: str, stdin: bool = False, terminal: bool = False, **extra: Any
     ) -> ContainerHandles:
         request = ContainerCreate(
+            new_pid=self.namespaces.pid_path is None,
             container_id=container_id,
             bundle=self.bundle(container_id, args, terminal, extra),
             log_path=str(self.log(container_id)),

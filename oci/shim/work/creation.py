@@ -26,12 +26,11 @@ def create(
 ) -> Outcome:
     """Raises what the executor raises; its cgroup, when it was made for nothing, is removed."""
     if request.runtime is not None:
-        mount_fds = _mount_fds(request)
-        return verbs.create(request, request.runtime, namespaces, load_spec(request.bundle), mount_fds)
+        return verbs.create(request, request.runtime, namespaces, load_spec(request.bundle), mount_fds(request))
     if request.checkpoint is not None:
         from oci.shim.work import checkpoint  # of no use to any other container
 
-        return checkpoint.create(request, namespaces, load_spec(request.bundle), _mount_fds(request), cgroups)
+        return checkpoint.create(request, namespaces, load_spec(request.bundle), mount_fds(request), cgroups)
     spec = _with_user_namespace(load_spec(request.bundle), namespaces.user_fd)
     if request.cgroup_path is not None and cgroups is None:
         raise Unsupported(f"cgroup {request.cgroup_path}", "the launcher found no cgroup file system")
@@ -53,7 +52,7 @@ def create(
                     spec=spec,
                     bundle=request.bundle,
                     rootfs_fd=request.rootfs_fd,
-                    mount_fds=_mount_fds(request),
+                    mount_fds=mount_fds(request),
                     stdio=stdio,
                     cgroup=cgroup,
                     seccomp_program=None if request.seccomp_fd is None else read_program(request.seccomp_fd),
@@ -91,25 +90,37 @@ def read_program(fd: int) -> bytes:
 
 
 def outcome(request: ContainerCreate, launch: Launch, pipes: Pipes | None, log_fd: int | None) -> Outcome:
-    fds = {"pidfd": launch.pidfd, "channel": launch.channel.detach()}
+    return outcome_of(request, launch.pid, launch.pidfd, launch.channel.detach(), pipes, log_fd, launch.console_fd)
+
+
+def outcome_of(
+    request: ContainerCreate,
+    pid: int,
+    pidfd: int,
+    channel: int,
+    pipes: Pipes | None,
+    log_fd: int | None,
+    console_fd: int | None,
+) -> Outcome:
+    fds = {"pidfd": pidfd, "channel": channel}
     if pipes is not None:
         fds |= {"stdout_fd": pipes.stdout, "stderr_fd": pipes.stderr}
         if pipes.stdin is not None:
             fds["stdin_fd"] = pipes.stdin
-    if launch.console_fd is not None:
-        os.set_blocking(launch.console_fd, False)
-        fds["console_fd"] = launch.console_fd
+    if console_fd is not None:
+        os.set_blocking(console_fd, False)
+        fds["console_fd"] = console_fd
     if request.seccomp_fd is not None:
         fds["seccomp_fd"] = request.seccomp_fd
-    answer = ContainerHandles(pid=launch.pid, **{name: fd for name, fd in fds.items() if name != "channel"})
+    answer = ContainerHandles(pid=pid, **{name: fd for name, fd in fds.items() if name != "channel"})
     if log_fd is not None:
         fds["log_fd"] = log_fd
     limits = request.log_size_max, request.log_rate_limit
-    record = (launch.pid, request.bundle, request.log_path, request.cgroup_path, *limits, None)
+    record = (pid, request.bundle, request.log_path, request.cgroup_path, *limits, None)
     return Outcome(answer=answer, record=record, fds=fds)
 
 
-def _mount_fds(request: ContainerCreate) -> Mapping[int, int]:
+def mount_fds(request: ContainerCreate) -> Mapping[int, int]:
     if len(request.mount_indexes) != len(request.mount_fds):
         raise SpecError("mounts", f"{len(request.mount_fds)} descriptors for {len(request.mount_indexes)} mounts")
     return dict(zip(request.mount_indexes, request.mount_fds, strict=True))

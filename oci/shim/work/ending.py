@@ -62,12 +62,17 @@ def remove_at_once(container: Container, directory: str, cgroups: CgroupDriver |
 def remove(container: Container, directory: str, cgroups: CgroupDriver | None) -> Outcome:
     if container.runtime is not None:
         verbs.delete(container.runtime, container.id, container.bundle)
-    if container.cgroup_path is not None and cgroups is not None:
-        cgroup = cgroups.open(container.cgroup_path)
-        cgroup.kill(signal.SIGKILL)
-        cgroup.remove()
+    remove_cgroup(container.cgroup_path, cgroups)
     records.remove(directory, container.id)
     return Outcome(answer=Done())
+
+
+def remove_cgroup(path: str | None, cgroups: CgroupDriver | None) -> Outcome:
+    if path is not None and cgroups is not None:
+        cgroup = cgroups.open(path)
+        cgroup.kill(signal.SIGKILL)
+        cgroup.remove()
+    return Outcome(answer=None)
 
 
 def kill_worker(pid: int) -> None:
