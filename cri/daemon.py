@@ -254,9 +254,13 @@ class Daemon:
         return pod
 
     def watch_shim(self, sandbox_id: str, shim: Shim) -> None:
+        if record := self.sandboxes.get(sandbox_id):
+            metadata = record.config.metadata
+            shim.call_it(f"pod {metadata.namespace}/{metadata.name} (sandbox {sandbox_id}): its shim")
         shim.listen(
             on_event=lambda event: exits.on_event(self, sandbox_id, event),
             on_lost=lambda: exits.on_shim_lost(self, sandbox_id),
+            on_heard=lambda: exits.apply_unheard_starts(self, sandbox_id),
         )
 
     async def shim_of(self, sandbox_id: str) -> Shim:

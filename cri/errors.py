@@ -29,7 +29,7 @@ import grpc
 import cni.errors
 import imagesvc.errors
 import oci.errors
-from cri.shims.connection import ShimGone
+from cri.shims.connection import ShimGone, ShimHung
 from oci.values import frozen
 
 #: gRPC sends the text as a trailer, percent-encoded; clients refuse trailers beyond 8 KiB.
@@ -138,6 +138,7 @@ _FOREIGN: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (cni.errors.NetworkTimeout, _C.DEADLINE_EXCEEDED),
     (cni.errors.CniError, _C.UNKNOWN),
     (ShimGone, _C.UNAVAILABLE),
+    (ShimHung, _C.UNAVAILABLE),
     (imagesvc.errors.InvalidReference, _C.INVALID_ARGUMENT),
     (imagesvc.errors.AmbiguousName, _C.INVALID_ARGUMENT),
     (imagesvc.errors.ImageNotPresent, _C.NOT_FOUND),

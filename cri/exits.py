@@ -10,6 +10,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
+from cri.host import has_executed
 from cri.live import LiveContainer, LivePod
 from cri.shims import AdoptState, Shim, ShimGone, close_descriptors
 from cri.state.machine import ContainerState, Event, SandboxState
@@ -171,8 +172,25 @@ async def _end_old_shim(daemon: Daemon, sandbox_id: str) -> None:
     old.kill_shim()
 
 
+def apply_unheard_starts(daemon: Daemon, sandbox_id: str) -> None:
+    """A shim that did not answer a Start may have carried it out: what the kernel says is so.
+
+    Only of our own executor's containers: another runtime's init executes more than the workload.
+    """
+    if daemon.foreign_runtime(sandbox_id) is not None:
+        return
+    for container in daemon.containers_of(sandbox_id):
+        live = daemon.live_containers.get(container.id)
+        if container.state is not ContainerState.CREATED or live is None or live.starting.locked():
+            continue
+        if has_executed(container.pid, container.pid_start):
+            daemon.log.warning("container %s was started, though its shim did not say so", container.id)
+            daemon.containers.put(container.moved(Event.STARTED, started_at=daemon.now()), observed=True)
+
+
 async def adopt(daemon: Daemon, record: SandboxRecord, pod: LivePod) -> None:
     """A new shim for the pod, with the namespaces, pipes and processes that the daemon holds (and goes on holding)."""
+    apply_unheard_starts(daemon, record.id)
     namespaces = pod.namespaces or SandboxNamespaces()
     containers = [
         _adoption(daemon, container, daemon.live_containers[container.id].handles)

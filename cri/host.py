@@ -107,6 +107,18 @@ def process_state(pid: int) -> ProcessState:
     return ProcessState(start=int(fields[19]), zombie=fields[0] in "ZX", wait_status=int(fields[49]))
 
 
+def has_executed(pid: int, start: int) -> bool:
+    """Whether the process that began at `start` has called execve since it was forked; False when it is gone.
+
+    PF_FORKNOEXEC (0x40) in field 9 of /proc/PID/stat (proc(5)): set by fork, cleared by execve, kept by a zombie.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(fields[19]) == start and not int(fields[6]) & 0x40
+
+
 def is_alive(pid: int, start: int) -> bool:
     """Whether the process that began at `start` still runs."""
     try:

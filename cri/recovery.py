@@ -9,16 +9,19 @@ for being odd, and one pod's trouble does not keep the others from coming back.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from cri import exits
 from cri.api import runtime_pb2 as api
 from cri.host import process_state
 from cri.live import LivePod
-from cri.shims import Shim, ShimGone
+from cri.shims import Shim, ShimGone, ShimHung
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import UNKNOWN_EXIT_CODE, ContainerRecord, SandboxRecord
 from oci.errors import CgroupError
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
 
 #: For the shims to answer. One that hangs is waited for in the background, its pod is as it was found.
 PATIENCE_S = 15.0
+#: Between two looks at one that hangs.
+_HUNG_PAUSE_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _ALIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 
@@ -78,7 +87,7 @@ async def _reconnect(daemon: Daemon, record: SandboxRecord) -> None:
     # What it tells from now on must find the containers, whatever is asked of it meanwhile.
     held = {container.id: daemon.hold_container(container.id) for container in daemon.containers_of(record.id)}
     pod = daemon.hold_pod(record.id, shim)
-    state = await shim.describe()
+    state = await _patiently(shim.describe)
     pod.namespaces = namespaces_of(state)
     known = {container.container_id: container for container in state.containers}
     for container_id, live in held.items():
@@ -86,12 +95,22 @@ async def _reconnect(daemon: Daemon, record: SandboxRecord) -> None:
             daemon.forget_container(container_id)
             _apply_disk_exit(daemon, daemon.containers.need(container_id))
             continue
-        live.handles = await shim.handles(container_id)
+        live.handles = await _patiently(partial(shim.handles, container_id))
         there = known[container_id]
         live.log_dropped = there.log_dropped  # a former daemon has counted it
         _agree(daemon, daemon.containers.need(container_id), there)
         if there.exit:
             live.exited.set()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """A shim that hangs is no shim that is gone: its pod is as it was found until it answers, or dies."""
+    while True:
+        try:
+            return await ask()
+        except ShimHung as error:
+            _log.error("%s", error)
+            await asyncio.sleep(_HUNG_PAUSE_S)
 
 
 def _agree(daemon: Daemon, record: ContainerRecord, there: ShimContainer) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cri import exits
 from cri.errors import Unavailable
 from cri.live import LiveContainer
-from cri.shims import ShimGone
+from cri.shims import ShimGone, ShimHung
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from oci.errors import ContainerNotFound
@@ -118,7 +118,7 @@ async def _signal(daemon: Daemon, record: ContainerRecord, number: int, *, every
         return False
     except ProcessLookupError:
         pass  # it exited meanwhile; the exit event is on its way
-    except (ShimGone, TimeoutError):
+    except (ShimGone, ShimHung, TimeoutError):
         return await _signal_directly(daemon, record, number, everyone=everyone)
     return True
 

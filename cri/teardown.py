@@ -20,7 +20,7 @@ from cri.errors import DeadlineExceeded
 from cri.host import kill_process
 from cri.pod_files import release_pod_files
 from cri.pod_network import attachment
-from cri.shims import ShimGone
+from cri.shims import ShimGone, ShimHung
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.stopping import abort_creation, kill_container
@@ -240,7 +240,7 @@ def _release(daemon: Daemon, record: SandboxRecord) -> list[Step]:
                     await pod.shim.shutdown()
             except ShimGone:
                 pass  # it died before it was asked to
-            except TimeoutError:
+            except (TimeoutError, ShimHung):
                 pod.shim.kill_shim()
         daemon.forget_pod(record.id)
 

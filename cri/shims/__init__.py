@@ -4,6 +4,7 @@
     shim        Shim: one coroutine per verb; events by callback
     execution   ExecHandle: an exec'ed process until its exit
     connection  requests, answers and events over one socket
+    silence     tells a shim that works from one that hangs
     process     the launcher's process
 
 The values that the verbs take and give are the messages of `oci.protocol.messages`.
@@ -11,7 +12,7 @@ The values that the verbs take and give are the messages of `oci.protocol.messag
 
 from __future__ import annotations
 
-from cri.shims.connection import ShimGone
+from cri.shims.connection import ShimGone, ShimHung
 from cri.shims.execution import ExecHandle
 from cri.shims.launcher import AdoptState, Launcher
 from cri.shims.shim import Shim
@@ -54,6 +55,7 @@ __all__ = [
     "Shim",
     "ShimEvent",
     "ShimGone",
+    "ShimHung",
     "ShimState",
     "close_descriptors",
 ]

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
+from cri.shims.silence import Silence
 from oci.protocol import failures, transport
 from oci.protocol.messages import Message
 from oci.protocol.transport import close_descriptors
@@ -35,11 +36,31 @@ class ShimGone(Exception):
         self.problem = problem
 
 
+class ShimHung(Exception):
+    """The process at the other end lives and answers nobody; `peer` names it."""
+
+    def __init__(self, peer: str, problem: str) -> None:
+        super().__init__(f"{peer}: {problem}")
+        self.peer = peer
+        self.problem = problem
+
+
 class Connection:
-    """`on_event` and `on_lost` are called from the loop; `on_lost` once at most, and never after `close`."""
+    """`on_event` and `on_lost` are called from the loop; `on_lost` once at most, and never after `close`.
+
+    With a `probe` that anybody alive answers at once, a peer that hangs is found out: what waits for it, and every
+    request from then on, fails with `ShimHung` in the words of `hang`; `on_heard` is called when it speaks again.
+    """
 
     def __init__(
-        self, peer: str, sock: socket.socket, *, on_event: Callable[[Message], None], on_lost: Callable[[], None]
+        self,
+        peer: str,
+        sock: socket.socket,
+        *,
+        on_event: Callable[[Message], None],
+        on_lost: Callable[[], None],
+        probe: Message | None = None,
+        hang: Callable[[], str] = str,
     ) -> None:
         sock.setblocking(False)
         self.peer = peer
@@ -51,6 +72,13 @@ class Connection:
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._unsent: deque[transport.Outgoing] = deque()
         self._open = True
+        self._probe = probe
+        self._hang = hang
+        self._hung: str | None = None
+        self.on_heard: Callable[[], None] = _nothing
+        self._silence = Silence(
+            is_waiting=lambda: bool(self._waiting) and probe is not None, ask=self._ask, give_up=self._give_up
+        )
         self._loop.add_reader(sock, self._readable)
 
     @property
@@ -58,10 +86,16 @@ class Connection:
         return self._open
 
     async def request(self, message: Message, answer: type[Answer]) -> Answer:
-        """Raises what the peer raised, or `ShimGone`. The message's descriptors are borrowed until this returns."""
+        """Raises what the peer raised, `ShimGone` or `ShimHung`.
+
+        The message's descriptors are borrowed until this returns.
+        """
         if not self._open:
             raise ShimGone(self.peer, "connection is closed")
+        if self._hung is not None:
+            raise ShimHung(self.peer, self._hung)
         id = next(self._ids)
+        self._silence.begins()
         self._send(transport.prepare(id, message))
         future: asyncio.Future[Message] = self._loop.create_future()
         self._waiting[id] = future
@@ -85,6 +119,27 @@ class Connection:
         """Without `on_lost`: the owner knows."""
         self._on_lost = _nothing
         self._lose("connection is closed")
+
+    def _ask(self) -> None:
+        """Whatever comes back is a sign of life; nobody waits for it."""
+        if self._probe is not None and not self._unsent:
+            try:
+                self._send(transport.prepare(next(self._ids), self._probe))
+            except ShimGone:
+                pass  # `on_lost` has been told
+
+    def _give_up(self) -> None:
+        self._hung = self._hang()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ShimHung(self.peer, self._hung))
+        self._waiting.clear()
+
+    def _heard(self) -> None:
+        self._silence.ends()
+        if self._hung is not None:
+            self._hung = None
+            self._loop.call_soon(self.on_heard)
 
     def _send(self, outgoing: transport.Outgoing) -> None:
         try:
@@ -131,6 +186,7 @@ class Connection:
             if packet is None:
                 self._lose("exited")
                 return
+            self._heard()
             self._dispatch(packet.id, packet.message)
 
     def _dispatch(self, id: int, message: Message) -> None:
@@ -147,6 +203,7 @@ class Connection:
         if not self._open:
             return
         self._open = False
+        self._silence.close()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()

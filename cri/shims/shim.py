@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from cri.shims.connection import Connection, ShimGone
 from cri.shims.execution import ExecHandle
+from cri.shims.silence import PATIENCE_S, doing
 from oci.protocol.messages import (
     AdoptContainer,
     AdoptSandbox,
@@ -62,7 +63,14 @@ class Shim:
         self._early: list[ShimEvent] = []
         self._execs: dict[str, ExecHandle] = {}
         peer = f"shim of sandbox {sandbox_id[:13]}"
-        self._connection = Connection(peer, sock, on_event=self._event, on_lost=self._lost)
+        self._connection = Connection(
+            peer,
+            sock,
+            on_event=self._event,
+            on_lost=self._lost,
+            probe=Handles(container_id="none"),  # ids have 64 digits
+            hang=self._hang,
+        )
 
     @classmethod
     async def connect(cls, sandbox_id: str, directory: str) -> Shim:
@@ -80,13 +88,33 @@ class Shim:
             else:
                 return cls(sandbox_id, _peer_pid(sock), sock)
 
+    def call_it(self, peer: str) -> None:
+        """What errors name it by."""
+        self._connection.peer = peer
+
+    def _hang(self) -> str:
+        return (
+            f"process {self.pid} has answered nobody for {2 * PATIENCE_S:.0f} s: {doing(self.pid)}. Its containers run "
+            f"on. Let it go on (kill -CONT {self.pid}), or end it (kill -KILL {self.pid}): then another takes its place"
+        )
+
     @property
     def is_alive(self) -> bool:
         return self._connection.is_open
 
-    def listen(self, *, on_event: Callable[[ShimEvent], None], on_lost: Callable[[], None]) -> None:
-        """`on_event` gets the exits in the order they happened, those before this call first; `on_lost` comes last."""
+    def listen(
+        self,
+        *,
+        on_event: Callable[[ShimEvent], None],
+        on_lost: Callable[[], None],
+        on_heard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_event` gets the exits in the order they happened, those before this call first; `on_lost` comes last.
+
+        `on_heard`: it had stopped answering, so that requests failed with `ShimHung`, and now answers again.
+        """
         self._on_event, self._on_lost = on_event, on_lost
+        self._connection.on_heard = on_heard
         early, self._early = self._early, []
         for event in early:
             on_event(event)

@@ -33,6 +33,15 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+def complaint(future: Future[object]) -> str:
+    """Of a call that is answered UNAVAILABLE."""
+    with pytest.raises(grpc.RpcError) as caught:
+        future.result()
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    return caught.value.details() or ""
+
+
 def attempt(call: Callable[[], object]) -> grpc.StatusCode:
     try:
         call()
@@ -182,3 +191,35 @@ def test_what_a_container_leaves_in_the_pods_pid_namespace_ends_with_it(pods: Po
     pods.client.start(container.id)
     assert pods.wait_for_exit(container).exit_code == 3
     until(lambda: not members(pods))
+
+
+def test_a_shim_that_hangs_is_named_and_holds_up_nobody_else(pods: Pods, threads: ThreadPoolExecutor) -> None:
+    """What is asked of its pod fails in bounded time, other pods do not notice, and what it did late is seen."""
+    pod, other, doomed = pods.run(), pods.run(), pods.run()
+    running = pods.start(pod, name="running")
+    created = pods.create(pod, *SERVE, name="created")
+    pods.start(doomed)
+    shim = pods.daemon.shim_pid(pod.id)
+    os.kill(shim, signal.SIGSTOP)
+    os.kill(pods.daemon.shim_pid(doomed.id), signal.SIGSTOP)
+    try:
+        removal = threads.submit(pods.client.stop_pod, doomed.id)
+        calls: list[Future[object]] = [
+            threads.submit(lambda: pods.client.exec(running.id, "true")),
+            threads.submit(lambda: pods.create(pod, "true", name="third")),
+            threads.submit(lambda: pods.client.start(created.id)),
+        ]
+        assert pods.client.exec(pods.start(other).id, "true").exit_code == 0
+        for call in calls:
+            text = complaint(call)
+            assert f"/{pod.config.metadata.name} " in text
+            assert f"kill -KILL {shim}" in text
+        assert attempt(lambda: pods.client.exec(running.id, "true")) is grpc.StatusCode.UNAVAILABLE  # at once
+        assert pods.client.status(created.id).state == pb.ContainerState.CONTAINER_CREATED
+    finally:
+        os.kill(shim, signal.SIGCONT)
+    until(lambda: pods.client.status(created.id).state == pb.ContainerState.CONTAINER_RUNNING)
+    until(lambda: attempt(lambda: pods.client.exec(running.id, "true")) is grpc.StatusCode.OK)
+    removal.result()
+    pods.client.remove_pod(doomed.id)
+    until(lambda: len(pods.client.containers()) == 3)

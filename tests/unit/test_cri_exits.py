@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +12,7 @@ import pytest
 
 from cri import exits
 from cri.daemon import Daemon
+from cri.host import process_state
 from cri.shims import Shim, ShimGone
 from cri.state.machine import ContainerState, SandboxState
 from oci.protocol.messages import InitExited
@@ -121,3 +124,40 @@ async def test_the_shim_of_a_pod_that_ends_is_not_replaced(daemon: Daemon) -> No
     pod, shim = add_pod(daemon, SandboxState.STOPPING)
     shim.die()
     assert daemon.pods[pod.id].repairing is None
+
+
+@pytest.fixture
+def forked() -> Iterator[int]:
+    """A process that has executed nothing since it was forked."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    yield pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+async def test_a_start_that_no_shim_told_of_is_seen_by_the_kernel_s_flag(daemon: Daemon, forked: int) -> None:
+    pod, shim = add_pod(daemon)
+    here = os.getpid()  # it has executed the interpreter
+    executed, waiting, another = (add_container(daemon, shim, ContainerState.CREATED) for _ in range(3))
+    for record, pid, start in (
+        (executed, here, process_state(here).start),
+        (waiting, forked, process_state(forked).start),
+        (another, here, 1),  # the pid is another process's by now
+    ):
+        daemon.containers.put(record.with_(pid=pid, pid_start=start))
+    exits.apply_unheard_starts(daemon, pod.id)
+    assert daemon.containers.need(executed.id).state is ContainerState.RUNNING
+    assert daemon.containers.need(executed.id).started_at > 0
+    assert daemon.containers.need(waiting.id).state is ContainerState.CREATED
+    assert daemon.containers.need(another.id).state is ContainerState.CREATED
+
+
+async def test_a_start_under_way_is_left_to_who_asked_for_it(daemon: Daemon) -> None:
+    pod, shim = add_pod(daemon)
+    record = add_container(daemon, shim, ContainerState.CREATED)
+    daemon.containers.put(record.with_(pid=os.getpid(), pid_start=process_state(os.getpid()).start))
+    async with daemon.live_containers[record.id].starting:
+        exits.apply_unheard_starts(daemon, pod.id)
+    assert daemon.containers.need(record.id).state is ContainerState.CREATED
