@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from e2e import debian
-from e2e.oci.bench import bundle
+from e2e.oci.bench import bundle, installed
 from e2e.oci.bench.library import Library
 from e2e.oci.bench.programs import Program
 from e2e.paths import ROOT
@@ -24,7 +24,7 @@ from e2e.paths import ROOT
 _GOALS: Final = (
     ("library", "run", "crun", "run", 0.6),
     ("library", "exec", "crun", "exec", 0.6),
-    ("coracle-oci", "run", "runc", "run", 1.0),
+    ("installed", "run", "runc", "run", 1.0),
 )
 _STATE_GOAL: Final = 25.0
 _ORDER: Final = ("run", "create+start+delete", "exec", "state")
@@ -60,16 +60,19 @@ def main(runs: int) -> None:
         ratio = medians[name, measure] / medians[other, others_measure]
         verdict = "yes" if ratio <= limit else "NO"
         click.echo(f"{name} {measure} / {other} {others_measure}: {ratio:.2f} (<= {limit:g}: {verdict})")
-    state = medians["coracle-oci", "state"]
-    click.echo(f"coracle-oci state: {state:.1f} ms (<= {_STATE_GOAL:g}: {'yes' if state <= _STATE_GOAL else 'NO'})")
+    state = medians["installed", "state"]
+    click.echo(f"installed state: {state:.1f} ms (<= {_STATE_GOAL:g}: {'yes' if state <= _STATE_GOAL else 'NO'})")
 
 
 def _contenders(directory: Path) -> list[Program | Library]:
-    ours = [str(Path(sys.executable).parent / "coracle-oci")]
+    ours = {
+        "installed": [str(installed.install())],
+        "venv": [str(Path(sys.executable).parent / "coracle-oci")],
+    }
     peers = {name: [str(debian.program(name, f"usr/bin/{name}", f"usr/sbin/{name}"))] for name in ("crun", "runc")}
     made: list[Program | Library] = []
     prefix = f"/coracle-oci-bench-{os.getpid()}"
-    for name, command in {"coracle-oci": ours, **peers}.items():
+    for name, command in {**ours, **peers}.items():
         true = bundle.make(directory / name / "true", "/true", f"{prefix}-{name}-true")
         pause = bundle.make(directory / name / "pause", "/pause", f"{prefix}-{name}-pause")
         made.append(Program(name=name, command=command, state=directory / name / "state", true=true, pause=pause))

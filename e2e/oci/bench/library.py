@@ -59,8 +59,8 @@ class Library:
 
 def serve() -> None:
     true, pause = (_load(Path(path)) for path in sys.argv[1:3])
-    engine = Engine.open()
-    running, cgroup = _create(engine, *pause)
+    engine, driver = Engine.open(), cgroups.detect()
+    running, cgroup = _create(engine, driver, *pause)
     engine.start(running)
     process = Process(cwd="/", args=("/true",), env=("PATH=/",), no_new_privileges=True)
     request = ExecRequest(pid=running.pid, pidfd=running.pidfd, process=process, spec=pause[0], cgroup=cgroup)
@@ -72,7 +72,7 @@ def serve() -> None:
     for line in sys.stdin:
         began = time.perf_counter()
         if line.strip() == "run":
-            _run(engine, *true)
+            _run(engine, driver, *true)
         else:
             executed = engine.exec_process(request)
             os.waitpid(executed.pid, 0)
@@ -84,17 +84,17 @@ def serve() -> None:
     cgroup.remove()
 
 
-def _run(engine: Engine, spec: Spec, bundle: str) -> None:
+def _run(engine: Engine, driver: cgroups.CgroupDriver, spec: Spec, bundle: str) -> None:
     """What `run` of a command line does, but for the state on disk: cgroup, container, wait, removal."""
-    created, cgroup = _create(engine, spec, bundle)
+    created, cgroup = _create(engine, driver, spec, bundle)
     engine.start(created)
     os.waitpid(created.pid, 0)
     os.close(created.pidfd)
     cgroup.remove()
 
 
-def _create(engine: Engine, spec: Spec, bundle: str) -> tuple[Created, cgroups.Cgroup]:
-    cgroup = cgroups.detect().create(spec.linux.cgroups_path or "/", spec.linux.resources)
+def _create(engine: Engine, driver: cgroups.CgroupDriver, spec: Spec, bundle: str) -> tuple[Created, cgroups.Cgroup]:
+    cgroup = driver.create(spec.linux.cgroups_path or "/", spec.linux.resources)
     return engine.create(CreateRequest(container_id="bench", spec=spec, bundle=bundle, cgroup=cgroup)), cgroup
 
 
