@@ -37,6 +37,8 @@ class LiveContainer:
     handles: ContainerHandles = field(default_factory=lambda: ContainerHandles(pid=0))
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    updating: asyncio.Lock = field(default_factory=asyncio.Lock)  #: one update after the other is decided on
+    limiting: asyncio.Lock = field(default_factory=asyncio.Lock)  #: limits and record change together
     pending_exit: ContainerExited | None = None  #: arrived while Create or Start was still being answered
     stop_deadline: float | None = None  #: loop time at which the stop under way becomes a kill
     process: Process | None = None  #: the container's own, from which exec takes everything but the command

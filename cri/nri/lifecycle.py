@@ -14,7 +14,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from cri.cdi import catalog
@@ -306,10 +306,12 @@ class Nri:
         if record.state not in _ALIVE:
             raise FailedPrecondition(f"container {record.id} is {record.state}: it has no resources to update")
         wanted = adjusted_resources(spec.Resources(), resources)
-        await asyncio.to_thread(self._daemon.cgroups.open(record.cgroup).update, wanted)
-        record = containers.need(container_id)
-        now = merged(record.resources, to_cri(from_spec(wanted)))
-        containers.put(record.with_(resources_bytes=now.SerializeToString()))
+        live = self._daemon.live_containers.get(record.id)
+        async with live.limiting if live else nullcontext():
+            await asyncio.to_thread(self._daemon.cgroups.open(record.cgroup).update, wanted)
+            record = containers.need(container_id)
+            now = merged(record.resources, to_cri(from_spec(wanted)))
+            containers.put(record.with_(resources_bytes=now.SerializeToString()))
 
     def _evict(self, evictions: Iterable[nri.ContainerEviction]) -> None:
         for eviction in evictions:

@@ -6,11 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cri.api import runtime_pb2 as api
-from cri.errors import FailedPrecondition
+from cri.errors import FailedPrecondition, Unavailable
 from cri.nri.resources import from_spec, swap_beside, to_cri
 from cri.specgen.resources import linux_resources
 from cri.specgen.validate import check_resources
 from cri.state.machine import ContainerState
+from cri.state.records import ContainerRecord
+from oci.errors import CgroupError
+from oci.spec import Resources
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -21,16 +24,39 @@ async def update_container_resources(
     daemon: Daemon, request: api.UpdateContainerResourcesRequest, call: Call
 ) -> api.UpdateContainerResourcesResponse:
     check_resources(request.linux)
-    record = daemon.containers.need(request.container_id)
+    record = _alive(daemon, request.container_id)
+    live = daemon.live_containers.get(record.id)
+    if live is None:
+        raise Unavailable(f"container {record.id}: its pod has not been found again yet; try again")
+    async with live.updating:
+        record = _alive(daemon, record.id)
+        asked = with_swap(record.resources, request.linux)
+        wanted = await daemon.nri.updating(record, linux_resources(asked, daemon.host))
+        async with live.limiting:
+            record = await _limit(daemon, record.id, asked, wanted)
+        await daemon.nri.updated(record)
+    return api.UpdateContainerResourcesResponse()
+
+
+def _alive(daemon: Daemon, container_id: str) -> ContainerRecord:
+    record = daemon.containers.need(container_id)
     if record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
         raise FailedPrecondition(f"container {record.id} is {record.state}: it has no resources to update")
-    asked = with_swap(record.resources, request.linux)
-    wanted = await daemon.nri.updating(record, linux_resources(asked, daemon.host))
-    await asyncio.to_thread(daemon.cgroups.open(record.cgroup).update, wanted)
-    record = daemon.containers.need(record.id)
+    return record
+
+
+async def _limit(
+    daemon: Daemon, container_id: str, asked: api.LinuxContainerResources, wanted: Resources
+) -> ContainerRecord:
+    record = _alive(daemon, container_id)  # it may have ended while the plugins were asked
+    try:
+        await asyncio.to_thread(daemon.cgroups.open(record.cgroup).update, wanted)
+    except CgroupError:
+        _alive(daemon, container_id)  # it ended, and its cgroup went: that is what the caller should hear
+        raise
+    record = daemon.containers.need(container_id)
     now = merged(merged(record.resources, asked), to_cri(from_spec(wanted)))
-    await daemon.nri.updated(daemon.containers.put(record.with_(resources_bytes=now.SerializeToString())))
-    return api.UpdateContainerResourcesResponse()
+    return daemon.containers.put(record.with_(resources_bytes=now.SerializeToString()))
 
 
 def with_swap(current: api.LinuxContainerResources, update: api.LinuxContainerResources) -> api.LinuxContainerResources:
