@@ -142,6 +142,10 @@ class FakeNode:
                     found[host_path] = ("file", stat.S_IMODE(status.st_mode), path.read_text())
         return found
 
+    def healthz(self, port: int) -> str:
+        ours = self.get("kubelet")["endpoint"] == names.ENDPOINT
+        return "the kubelet says 500" if self.is_set("lost") or (ours and self.is_set("broken")) else ""
+
     # -- what the installer is given ---------------------------------------------------------------------------------
 
     def context(self, *, step: Step = unwatched, on_host: bool = False, purge: bool = True, **switch: Any) -> Context:
@@ -153,6 +157,7 @@ class FakeNode:
             node=None if on_host else NodeFile(self, step),
             payload=None if on_host else read_payload(self.payload),
             purge=purge,
+            healthz=self.healthz,
             switch=SwitchSettings(**{"any_node": True, "ready_timeout_s": 0, **switch}),
         )
 
@@ -217,15 +222,9 @@ class FakeCommands:
         if line == "coracle status":
             text = f"coracle 0.1.0 at {names.ENDPOINT}\n" if running else "coracle: no daemon answers\n"
             return Done(status=0 if running else 1, output=text)
-        if line.startswith("curl "):
-            return self._health()
         if line.startswith("coracle pull"):
             return _status(not self._node.is_set("no-registry"))
         return Done(status=0, output="")
-
-    def _health(self) -> Done:
-        ours = self._node.get("kubelet")["endpoint"] == names.ENDPOINT
-        return _status(not self._node.is_set("lost") and not (ours and self._node.is_set("broken")))
 
 
 class NodeFile:

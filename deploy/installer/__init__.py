@@ -7,6 +7,7 @@ was done, and nothing else.
 
     names.py            every path, label and unit name
     host.py             the door to the host's file system, below a mounted root; where tests kill
+    health.py           what the kubelet says of itself
     commands.py         the door to the host's programs: systemctl, coracle
     journal.py          what was done: written and synced before each step
     effects.py, undo.py steps that change the host, and their way back from the record alone

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.installer.cluster.node import Node
 from deploy.installer.commands import Commands
 from deploy.installer.effects import Doors
+from deploy.installer.health import kubelet_health
 from deploy.installer.host import Host
 from deploy.installer.journal import Journal
 from deploy.installer.payload import Payload
@@ -42,6 +44,8 @@ class Context:
     purge: bool = True
     """An uninstall also removes the daemon's data, if it was not there before."""
     switch: SwitchSettings = SwitchSettings()
+    healthz: Callable[[int], str] = kubelet_health
+    """For a node whose API server cannot be asked."""
 
     @property
     def systemd(self) -> Systemd:

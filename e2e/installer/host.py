@@ -90,7 +90,7 @@ class HostTree:
 
     def unmount(self) -> None:
         unmount_below(self.root)
-        subprocess.run(["umount", str(self.root)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.root)], check=True)
 
     def give_kubeconfig(self, cluster: Cluster) -> None:
         """The kubelet's, with its certificates inside: the host's part of the installer reads only this tree."""

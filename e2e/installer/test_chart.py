@@ -65,7 +65,7 @@ def test_an_installer_killed_at_work_begins_again_and_ends(bed: Bed) -> None:
     bed.systemd.held.add("restart coracle.service")
     bed.helm("upgrade", "coracle", "helm/coracle", *bed.values(**{"coracle.config": 'log_level = "debug"'}))
     bed.wait("the restart", lambda: "restart coracle.service" in bed.systemd.told)
-    working = pids_of("coracle-installer install")
+    working = pids_of("--payload=/payload")
     assert working
     for pid in working:
         os.kill(pid, signal.SIGKILL)

@@ -111,6 +111,13 @@ def test_install_verify_status_uninstall_on_a_machine_in_no_cluster(node: FakeNo
 
 
 def test_a_switch_by_the_command_line_alone(node: FakeNode) -> None:
+    with serving(FakeApi(always={})) as kubelet:
+        config = node.root / "var/lib/kubelet/config.yaml"
+        config.write_text(f"{config.read_text()}healthzPort: {kubelet.port}\n")
+        _switch_and_back(node)
+
+
+def _switch_and_back(node: FakeNode) -> None:
     before = node.snapshot()
     assert run(node, "install").exit_code == 0
     plan = run(node, "switch", "--plan").output
@@ -122,8 +129,6 @@ def test_a_switch_by_the_command_line_alone(node: FakeNode) -> None:
         f"import sys; sys.argv[1:] = {['host-switch', *place(node)]!r}; from deploy.installer.cli import main; main()"
     )
     commands = node.root.parent / "commands"
-    (commands / "curl").write_text("#!/bin/sh\n")
-    (commands / "curl").chmod(0o755)
     systemctl = (commands / "systemctl").read_text()
     # What systemd would do at the start of the unit.
     starts = (

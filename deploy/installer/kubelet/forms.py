@@ -10,6 +10,7 @@ from typing import Final
 from deploy.installer import names
 from deploy.installer.edits import flag_of, key_of
 from deploy.installer.errors import Refused
+from deploy.installer.health import DEFAULT_PORT
 from deploy.installer.kubelet.unit import KubeletUnit, parse_unit
 
 CONFIG: Final = "/var/lib/kubelet/config.yaml"
@@ -61,6 +62,7 @@ class Kubelet:
     kubeconfig: str
     cgroup_driver: str
     """Empty when the configuration does not say."""
+    healthz_port: int
 
 
 def recognise(unit_text: str, exists: Callable[[str], bool], read: Callable[[str], str]) -> Kubelet:
@@ -81,6 +83,7 @@ def recognise(unit_text: str, exists: Callable[[str], bool], read: Callable[[str
         or _DEFAULT_ENDPOINT,
         kubeconfig=flag_of(arguments, "--kubeconfig") or _DEFAULT_KUBECONFIG,
         cgroup_driver=(key_of(config, "cgroupDriver") or "").strip("\"'"),
+        healthz_port=int(port) if (port := key_of(config, "healthzPort") or "").isdigit() else DEFAULT_PORT,
     )
 
 

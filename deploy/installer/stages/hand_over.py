@@ -64,6 +64,7 @@ def request_of(context: Context) -> Request:
         old_endpoint=kubelet.endpoint,
         old_runtime=context.node.runtime_version() if context.node else "",
         kubeconfig=kubelet.kubeconfig,
+        healthz_port=kubelet.healthz_port,
         ready_timeout_s=context.switch.ready_timeout_s,
         images=context.switch.images,
         build=context.payload.identity,

@@ -14,10 +14,11 @@ from deploy.installer import names
 from deploy.installer.cluster.kubeconfig import Unreadable
 from deploy.installer.context import Context
 from deploy.installer.errors import InstallError
+from deploy.installer.health import Look
 from deploy.installer.stages.unit import answering
 from deploy.installer.switching import steps
 from deploy.installer.switching.state import Request, Switch, SwitchState, move, read_switch
-from deploy.installer.switching.verify import Look, health_look, node_look, wait_until
+from deploy.installer.switching.verify import health_look, node_look, wait_until
 
 log: Final = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def _look(context: Context, request: Request, prefix: str) -> Look:
             return node_look(context.host, request, prefix)
         except Unreadable as error:
             log.warning("%s: only the kubelet's own health is verified", error)
-    return health_look(context.commands)
+    return health_look(context.systemd, lambda: context.healthz(request.healthz_port))
 
 
 def _arm(context: Context) -> None:

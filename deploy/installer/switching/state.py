@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from deploy.installer.health import DEFAULT_PORT
 from deploy.installer.journal import Journal
 
 _NOTE: Final = "switch"
@@ -61,6 +62,7 @@ class Request:
     old_runtime: str = ""
     """As the node showed it before: containerd://1.7.0."""
     kubeconfig: str
+    healthz_port: int = DEFAULT_PORT
     ready_timeout_s: int
     images: tuple[str, ...] = ()
     build: str = ""

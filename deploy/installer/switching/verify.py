@@ -6,17 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from deploy.installer import names
 from deploy.installer.cluster.kubeconfig import NodeReport, Unreadable, read_credentials, read_node
-from deploy.installer.commands import Commands
 from deploy.installer.errors import NotVerified
+from deploy.installer.health import Look
 from deploy.installer.host import Host
 from deploy.installer.switching.state import Request
+from deploy.installer.systemd import Systemd
 
 _PAUSE_S: Final = 2.0
-_HEALTHZ: Final = "http://127.0.0.1:10248/healthz"
-
-Look = Callable[[], str]
-"""What is still wrong; empty when nothing is."""
 
 
 def problem_with(report: NodeReport, prefix: str, since: str) -> str:
@@ -45,14 +43,13 @@ def node_look(host: Host, request: Request, prefix: str) -> Look:
     return look
 
 
-def health_look(commands: Commands) -> Look:
+def health_look(systemd: Systemd, healthz: Look) -> Look:
     """The kubelet's own word, for a node whose server cannot be asked."""
 
     def look() -> str:
-        if commands.run(("systemctl", "is-active", "--quiet", "kubelet.service")).status:
-            return "kubelet.service is not active"
-        done = commands.run(("curl", "--silent", "--fail", "--max-time", "5", _HEALTHZ))
-        return "" if done.status == 0 else f"the kubelet says it is not healthy: {done.output.strip() or 'no answer'}"
+        if not systemd.state(names.KUBELET_UNIT).active:
+            return f"{names.KUBELET_UNIT} is not active"
+        return healthz()
 
     return look
 
