@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from deploy.image import Registry
 from e2e import debian
 from e2e.processes import Program, answers, free_port
+
+_NOTE: Final = "filled.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,8 @@ class RunningRegistry:
     """HOST:PORT"""
     pid: int
     client: Registry
+    filled: dict[str, str] | None = None
+    """What `remember` said of a storage that was filled elsewhere: nothing has to be pushed."""
 
 
 @contextmanager
@@ -55,6 +60,19 @@ def running_registry(directory: Path, *, port: int | None = None) -> Iterator[Ru
     )
     try:
         process.wait_until(lambda: answers("127.0.0.1", port))
-        yield RunningRegistry(address=address, pid=process.pid, client=Registry(address))
+        yield RunningRegistry(address=address, pid=process.pid, client=Registry(address), filled=_remembered(storage))
     finally:
         process.stop()
+
+
+def remember(storage: Path, facts: dict[str, str]) -> None:
+    """Notes that everything is in `storage` that its users want."""
+    (storage / _NOTE).write_text(json.dumps(facts))
+
+
+def _remembered(storage: Path) -> dict[str, str] | None:
+    try:
+        facts: dict[str, str] = json.loads((storage / _NOTE).read_text())
+    except FileNotFoundError:
+        return None
+    return facts

@@ -49,8 +49,7 @@ def target(*, endpoint: str, runtime: str) -> Iterator[Target]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coracle-cri-")))
         registry = stack.enter_context(running_registry(directory / "registry"))
-        images = push_test_images(registry.client)
-        throwaway = _push_throwaway(registry)
+        images, throwaway = _images(registry)
         if not endpoint:
             endpoint = stack.enter_context(_started(runtime, directory, registry.address, images)).endpoint
         client = stack.enter_context(Client(endpoint))
@@ -58,6 +57,13 @@ def target(*, endpoint: str, runtime: str) -> Iterator[Target]:
         for reference in (images.busybox, images.with_user):
             client.pull(reference)
         yield Target(client=client, images=images, throwaway=throwaway, directory=directory, cgroup=cgroup)
+
+
+def _images(registry: RunningRegistry) -> tuple[ImageNames, str]:
+    if registry.filled is None:
+        return push_test_images(registry.client), _push_throwaway(registry)
+    names = {name: text.format(address=registry.address) for name, text in registry.filled.items()}
+    return ImageNames(**names), f"{registry.address}/test/throwaway:1"
 
 
 @contextmanager

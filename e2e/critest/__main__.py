@@ -68,7 +68,8 @@ def main(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coracle-critest-")))
         registry = stack.enter_context(running_registry(directory / "registry"))
-        click.echo(f"{push_images(registry.client)} images in the registry at {registry.address}")
+        count = push_images(registry.client) if registry.filled is None else "all"
+        click.echo(f"{count} images in the registry at {registry.address}")
         suite = Suite(program=program, ginkgo=ginkgo, focus=focus, skip=skip, flags=tuple(arguments))
         failed = False
         totals = []
