@@ -66,7 +66,11 @@ def with_agent(daemon: Daemon, context: api.LinuxContainerSecurityContext, speci
     """With the profile, where an agent is to be told of calls: it is named there."""
     profiled = with_seccomp(daemon, context, specification)
     profile = profiled.linux.seccomp
-    return specification if profile is None or not profile.listener_path else profiled
+    if profile is None or profile.listener_path:
+        return profiled
+    if any(rule.action == "SCMP_ACT_NOTIFY" for rule in profile.syscalls):
+        raise InvalidArgument(f"{_FIELD}.seccomp", "SCMP_ACT_NOTIFY needs an agent: the profile has no listenerPath")
+    return specification
 
 
 def filter_fd(daemon: Daemon, context: api.LinuxContainerSecurityContext, specification: spec.Spec) -> int | None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from cri.api import runtime_pb2 as api
+from cri.daemon import Daemon
 from cri.errors import InvalidArgument, Unavailable
-from cri.security import apparmor_profile
+from cri.security import apparmor_profile, filter_fd, with_agent
 from cri.specgen import HostFacts
+from oci.spec import Spec
 
 
 def host(*, apparmor: bool) -> HostFacts:
@@ -63,3 +67,33 @@ def test_the_default_is_used_where_it_is_loaded(profiles: Path) -> None:
         api.LinuxContainerSecurityContext(privileged=True, apparmor_profile="localhost/mine"),
     ):
         assert apparmor_profile(host(apparmor=True), unconfined, profiles) is None
+
+
+NOBODY = cast(Daemon, object())  # a profile of the host is read without it
+PLAIN = Spec(oci_version="1.3.0")
+
+
+def localhost(directory: Path, **more: Any) -> api.LinuxContainerSecurityContext:
+    path = directory / "profile.json"
+    rule = {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}
+    path.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]} | more))
+    profile = api.SecurityProfile(profile_type=api.SecurityProfile.Localhost, localhost_ref=str(path))
+    return api.LinuxContainerSecurityContext(seccomp=profile)
+
+
+def test_a_profile_with_an_agent_goes_to_the_shim_as_it_is(tmp_path: Path) -> None:
+    context = localhost(tmp_path, listenerPath="/run/agent.sock", listenerMetadata="m")
+    specification = with_agent(NOBODY, context, PLAIN)
+    assert specification.linux.seccomp is not None
+    assert specification.linux.seccomp.listener_path == "/run/agent.sock"
+    assert filter_fd(NOBODY, context, specification) is None
+
+
+def test_other_profiles_are_the_daemons_to_compile(tmp_path: Path) -> None:
+    assert with_agent(NOBODY, localhost(tmp_path, syscalls=[]), PLAIN) == PLAIN
+    assert with_agent(NOBODY, api.LinuxContainerSecurityContext(privileged=True), PLAIN) == PLAIN
+
+
+def test_notifications_without_an_agent_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="no listenerPath"):
+        with_agent(NOBODY, localhost(tmp_path), PLAIN)
