@@ -14,6 +14,7 @@ The runtime is the caller's: it runs before `start` and after `stop`.
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import urllib.error
 import urllib.request
@@ -122,6 +123,12 @@ class Cluster:
     def node_is_ready(self) -> bool:
         conditions = self.api.get(f"/api/v1/nodes/{NODE}")["status"]["conditions"]
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def copy_logs(self, target: Path) -> None:
+        """Those of the components and of the runtime."""
+        target.mkdir(parents=True, exist_ok=True)
+        for log in (self.runtime.log, *(self.directory / "log").iterdir()):
+            shutil.copy(log, target)
 
     def log(self, name: str) -> Path:
         return self.directory / "log" / f"{name}.log"

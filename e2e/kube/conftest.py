@@ -29,6 +29,7 @@ _NUMBERS = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kube", "a Kubernetes node")
     group.addoption("--kube-bin", default=os.environ.get("KUBE_BIN", ""), help="directory of the programs (KUBE_BIN)")
+    group.addoption("--kube-keep", help="copy the logs of the runtime and of all components to this directory")
     group.addoption("--kube-proxy-mode", default="nftables", choices=("nftables", "iptables"))
 
 
@@ -100,6 +101,8 @@ def cluster(request: pytest.FixtureRequest, programs: Path, directory: Path, dae
         made.start()
         yield made
     finally:
+        if keep := request.config.getoption("--kube-keep"):
+            made.copy_logs(Path(keep))
         made.stop()
         # The kubelet removes dead sandboxes once a minute: this is not what is tested.
         daemon.client.remove_all()

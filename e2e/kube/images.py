@@ -1,7 +1,8 @@
 """Images of these tests beside those of e2e/images.
 
-`shell` is Debian's busybox, bash and curl with the libraries that they need: a static program cannot look up names
-without the shared C library. Its `sh` is bash: that of busybox drops variables like "data-1".
+`shell` is Debian's busybox, bash, netcat and curl with the libraries that they need: a static program cannot look up
+names without the shared C library. Its `sh` is bash, since that of busybox drops variables like "data-1"; its `nc` is
+OpenBSD's, since that of busybox knows no UDP.
 
 `health` answers gRPC health checks: etcd does.
 """
@@ -21,17 +22,24 @@ from e2e.images.catalog import cached_layer, stamped
 from e2e.images.nginx import add_libraries
 
 HEALTH_PORT: Final = 2379
+_PACKAGES: Final = ("busybox", "bash", "netcat-openbsd", "curl")
 
 
 def shell_layer() -> Layer:
-    return cached_layer(stamped("kube-shell"), _build_shell)
+    return cached_layer(_stamped("kube-shell"), _build_shell)
 
 
 def program_layer(program: Path, build: Callable[[Path], Layer]) -> Layer:
     """A layer with one of the cluster's own programs, built again when the program is another one."""
     state = program.stat()
-    stamp = hashlib.sha256(f"{state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
-    return cached_layer(stamped(f"kube-{program.name}-{stamp}"), build)
+    return cached_layer(_stamped(f"kube-{program.name}", f"{state.st_size} {state.st_mtime_ns}"), build)
+
+
+def _stamped(name: str, *more: str) -> str:
+    """As `stamped`: it changes with the code of this package, too."""
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("images.py"))]
+    digest = hashlib.sha256(b"".join([*sources, *(word.encode() for word in more)])).hexdigest()[:12]
+    return stamped(f"{name}-{digest}")
 
 
 def push_shell(registry: Registry) -> str:
@@ -56,16 +64,16 @@ def push_health_server(registry: Registry, programs: Path) -> str:
 
 
 def _build_shell(directory: Path) -> Layer:
-    trees = [tree for package in ("busybox", "bash", "curl") for tree in debian.with_libraries(package)]
+    trees = [tree for package in _PACKAGES for tree in debian.with_libraries(package)]
     busybox = debian.program("busybox", "bin/busybox", "usr/bin/busybox")
     bash = debian.program("bash", "bin/bash", "usr/bin/bash")
+    netcat = debian.program("netcat-openbsd", "bin/nc.openbsd", "usr/bin/nc.openbsd")
     curl = debian.program("curl", "usr/bin/curl")
-    loader, libraries = closure([busybox, bash, curl], trees)
+    loader, libraries = closure([busybox, bash, netcat, curl], trees)
     with LayerBuilder(directory) as layer:
-        layer.file("usr/bin/bash", bash, 0o755)
-        layer.symlink("bin/bash", "/usr/bin/bash")
-        add_busybox(layer, busybox, skip={"sh", "bash"})
-        layer.symlink("bin/sh", "/usr/bin/bash")
-        layer.file("usr/bin/curl", curl, 0o755)
+        add_busybox(layer, busybox, skip={"sh", "bash", "nc"})
+        for name, program in (("bash", bash), ("nc", netcat), ("curl", curl)):
+            layer.file(f"bin/{name}", program, 0o755)
+        layer.symlink("bin/sh", "bash")
         add_libraries(layer, loader, libraries)
         return layer.finish()

@@ -51,12 +51,12 @@ def main(
         click.echo(f"{push_images(registry.client, programs)} image names in the registry at {registry.address}")
         subject = _runtime(runtime, directory, registry)
         cluster = Cluster(programs, directory, subject, proxy_mode=proxy_mode, quick_restarts=False)
-        stack.callback(_keep, [subject.log, cluster.log("kubelet")], results)
         stack.callback(subject.clean)
         stack.callback(subject.stop)
         subject.start()
         stack.callback(runtimes.remove_pods, subject)
         stack.callback(cluster.stop)
+        stack.callback(cluster.copy_logs, results)
         cluster.start()
         click.echo(f"a node with {subject.name} {subject.version()}; left out:")
         for pattern, reason in selection.LEFT_OUT.items():
@@ -99,12 +99,6 @@ def _run(
         subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     click.echo(f"the suite took {time.monotonic() - began:.0f} s")
     return report.read(results / "report.json")
-
-
-def _keep(logs: list[Path], results: Path) -> None:
-    for log in logs:
-        if log.exists():
-            (results / log.name).write_bytes(log.read_bytes())
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def _catalogue(programs: Path) -> Iterator[tuple[str, list[str], Image]]:
     pause = _pause()
     agnhost = program_layer(programs / "agnhost", lambda directory: _agnhost(directory, programs, pause))
     yield f"{_PREFIX}/busybox", ["1.37.0-2"], Image(layers=[shell], config=ImageConfig(cmd=("sh",)))
+    yield f"{_PREFIX}/glibc-dns-testing", ["2.1.1"], Image(layers=[shell], config=ImageConfig(cmd=("sh",)))
     version = (_agnhost_sources() / "VERSION").read_text().strip()
     config = ImageConfig(entrypoint=("/agnhost",), cmd=("pause",))
     yield f"{_PREFIX}/agnhost", [version, "2.55"], Image(layers=[shell, agnhost], config=config)
