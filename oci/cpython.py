@@ -36,6 +36,7 @@ _NEW: Final = -8
 
 # struct type_cache_entry (Include/internal/pycore_typeobject.h): version, padding, name, value.
 _ENTRY: Final = struct.Struct("=I4xQQ")
+ENTRY_BYTES: Final = _ENTRY.size
 _ENTRIES: Final = 4096
 _RUNTIME_BYTES: Final = 1 << 18
 

@@ -89,11 +89,18 @@ def keep(routines: Routines, cache: tuple[int, int] | None) -> Originals:
 
 
 def _parts(start: int, end: int, distance: int, cache: tuple[int, int] | None) -> Iterator[tuple[int, int, int]]:
-    """Start, end, distance. The cache's pages are compared with themselves."""
+    """Start, end, distance. The cache's pages are compared with themselves, so that they always go back.
+
+    No entry lies half in such a page: it would keep its name and version and get another's value.
+    """
     if cache is None or not start <= cache[0] < cache[1] <= end:
         yield start, end, distance
         return
     first, last = -(-cache[0] // _PAGE) * _PAGE, cache[1] // _PAGE * _PAGE
+    while first < last and (first - cache[0]) % cpython.ENTRY_BYTES:
+        first += _PAGE
+    while first < last and (last - cache[0]) % cpython.ENTRY_BYTES:
+        last -= _PAGE
     yield from ((start, first, distance), (first, last, 0), (last, end, distance))
 
 

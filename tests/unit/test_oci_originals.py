@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from oci import cpython, routines
+from oci import cpython, originals, routines
 
 pytestmark = pytest.mark.skipif(routines.load() is None or not cpython.is_known(), reason="CPython 3.11 on x86-64 only")
 
@@ -155,3 +158,20 @@ for number in range(100):
 assert bytes_of(called.__code__) == before
 """
     )
+
+
+@given(st.integers(0, 511), st.integers(1, 3), st.integers(0, 3))
+def test_no_entry_of_the_lookup_table_goes_back_by_half(offset: int, before: int, after: int) -> None:
+    page, entries = mmap.PAGESIZE, 4096
+    start = 0x900000
+    table = start + before * page + offset * 8
+    end_of_table = table + entries * cpython.ENTRY_BYTES
+    end = -(-end_of_table // page) * page + after * page
+    parts = list(originals._parts(start, end, 7 * page, (table, end_of_table)))
+    assert [first for first, _, _ in parts[1:]] == [last for _, last, _ in parts[:-1]]
+    assert (parts[0][0], parts[-1][1]) == (start, end)
+    (first, last) = next((first, last) for first, last, apart in parts if apart == 0)
+    assert first % page == last % page == 0
+    assert table <= first < last <= end_of_table
+    assert (first - table) % cpython.ENTRY_BYTES == (last - table) % cpython.ENTRY_BYTES == 0
+    assert last - first > (entries * cpython.ENTRY_BYTES) - 6 * page
