@@ -16,6 +16,7 @@ from cri.specgen.mounts import container_mounts
 from cri.specgen.process import container_process
 from cri.specgen.resources import container_resources
 from oci import spec
+from oci.plan.container import KEEP_GROUPS
 
 __all__ = ["ContainerInputs", "HostFacts", "PodFiles", "container_spec"]
 
@@ -30,7 +31,8 @@ def container_spec(inputs: ContainerInputs) -> spec.Spec:
         process=container_process(inputs),
         root=spec.Root(path="rootfs", readonly=security.readonly_rootfs),
         mounts=container_mounts(inputs),
-        annotations=dict(inputs.config.annotations),
+        # Whoever writes a pod has no say in which of the runtime's own groups its processes keep.
+        annotations={name: text for name, text in inputs.config.annotations.items() if name != KEEP_GROUPS},
         linux=spec.Linux(
             namespaces=_namespaces(inputs),
             # The user namespace itself is the pod's, as its network is: the shim joins it.

@@ -20,6 +20,7 @@ from oci.errors import Unsupported
 from oci.values import record
 
 FEATURE: Final = "checkpoint/restore"
+ANNOTATION: Final = "org.criu.config"
 _PLACES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIMIT: Final = 1 << 16
 _LOG_END: Final = 1 << 16
@@ -66,9 +67,12 @@ def need(path: str = "criu") -> str:
     return found
 
 
-def config_file(annotations: Mapping[str, str]) -> str | None:
-    """The file whose options are stronger than ours, found where the other runtimes look for it."""
-    if named := annotations.get("org.criu.config"):
+def config_file(annotations: Mapping[str, str] | None = None) -> str | None:
+    """The file whose options are stronger than ours, found where the other runtimes look for it.
+
+    CRIU executes what such a file names, as root of the host: `annotations` are only for whoever trusts their writer.
+    """
+    if annotations and (named := annotations.get(ANNOTATION)):
         return named
     places = ("/etc/criu/coracle.conf", "/etc/criu/crun.conf", "/etc/criu/runc.conf")
     return next((path for path in places if os.path.exists(path)), None)

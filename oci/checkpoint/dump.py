@@ -73,7 +73,6 @@ def _options(request: DumpRequest, keys: tuple[str, ...], images: int, work: int
         track_memory=own.track_memory or request.pre_dump or own.parent_images is not None,
         cgroup_mode=CGROUP_MODES["ignore"] if own.cgroup_mode is None else own.cgroup_mode,
         freeze_cgroup=request.freezer,
-        config_file=criu.config_file(request.spec.annotations),
         log_file=DUMP_LOG,
     )
 

@@ -198,7 +198,6 @@ def _options(request: RestoreRequest, images: int, work: int, opened: ExitStack)
         inherited=tuple(inherited),
         cgroup_mode=CGROUP_MODES["ignore"] if own.cgroup_mode is None else own.cgroup_mode,
         lsm_profile=own.lsm_profile or (f"apparmor:{label}" if label else None),
-        config_file=criu.config_file(request.spec.annotations),
         log_file=RESTORE_LOG,
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from oci.checkpoint.criu import config_file
 from oci.checkpoint.rpc import CGROUP_MODES, NETWORK_LOCKS, Options
 from oci.cli.options import Option, Parsed, UsageError, switch, value
 from oci.plan.namespaces import CLONE_FLAGS
+from oci.spec import Spec
 
 OPTIONS: Final[tuple[Option, ...]] = (
     value("image-path", "DIR", "directory of the images; default: ./checkpoint"),
@@ -24,7 +26,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
 )
 
 
-def common(parsed: Parsed) -> Options:
+def common(parsed: Parsed, spec: Spec) -> Options:
     mode = parsed.text("manage-cgroups-mode", "ignore")
     if mode not in CGROUP_MODES:
         raise UsageError(f"--manage-cgroups-mode is ignore, soft, full or strict, not {mode!r}")
@@ -53,6 +55,7 @@ def common(parsed: Parsed) -> Options:
         lsm_profile=parsed.text("lsm-profile") or None,
         lsm_mount_context=parsed.text("lsm-mount-context") or None,
         network_lock=NETWORK_LOCKS.get(lock),
+        config_file=config_file(spec.annotations),
     )
 
 

@@ -53,7 +53,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
             outside=outside_of(spec),
             freezer=None if state.cgroup_path is None else freezer_directory(state.cgroup_path),
             pre_dump=pre_dump,
-            options=common(parsed),
+            options=common(parsed, spec),
         )
     )
     if not pre_dump and not parsed.switch("leave-running") and process_start(state.pid) != state.process_start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from oci import capabilities
+from oci.checkpoint.criu import ANNOTATION
 from oci.cli.options import Option, Parsed
 from oci.plan.container import KEEP_GROUPS
 from oci.plan.mount_options import known_options
@@ -39,7 +40,7 @@ def document() -> dict[str, object]:
     from oci.seccomp.program import Op
 
     return {
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, *HOOK_OUTPUTS],
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, ANNOTATION, *HOOK_OUTPUTS],
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],

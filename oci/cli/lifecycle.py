@@ -58,8 +58,11 @@ def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> Non
 
 def _thaw(pid: int) -> None:
     """On cgroup v1 a frozen process does not even die; it may be frozen in a cgroup that is not of our making."""
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        paths = [line.rstrip("\n").split(":", 2)[2] for line in file if line.split(":", 2)[1] == "freezer"]
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            paths = [line.rstrip("\n").split(":", 2)[2] for line in file if line.split(":", 2)[1] == "freezer"]
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it was not frozen: it is gone already
     for path in paths:
         if path != "/" and os.path.exists(f"/sys/fs/cgroup/freezer{path}/freezer.state"):
             with open(f"/sys/fs/cgroup/freezer{path}/freezer.state", "w", encoding="utf-8") as file:

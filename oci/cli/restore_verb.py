@@ -102,7 +102,7 @@ def _restore(
                 program=parsed.text("criu") or "criu",
                 cgroup=cgroup,
                 spaces=spaces,
-                options=common(parsed),
+                options=common(parsed, spec),
                 on_namespaces=runtime_hooks,
             )
         )

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from oci.cgroups import CgroupDriver
+from oci.checkpoint.criu import config_file
 from oci.checkpoint.dump import DumpRequest, freezer_directory
 from oci.checkpoint.dump import dump as dump_container
 from oci.checkpoint.restore import RestoreRequest, Restoring, abort, begin, go
@@ -68,7 +69,7 @@ def dump(request: Checkpoint, container: Container, namespaces: SandboxNamespace
             program=request.criu,
             outside=frozenset(_spaces(namespaces, spec)),
             freezer=None if container.cgroup_path is None else freezer_directory(container.cgroup_path),
-            options=replace(_ASKED, leave_running=True, timeout=request.timeout or None),
+            options=replace(_ASKED, leave_running=True, timeout=request.timeout or None, config_file=config_file()),
         )
     )
     return Outcome(answer=Done())
@@ -108,7 +109,7 @@ def create(
                 cgroup=cgroup,
                 spaces=_spaces(namespaces, spec),
                 filtered=request.seccomp_fd is not None,
-                options=_ASKED,
+                options=replace(_ASKED, config_file=config_file()),
             )
             restoring = begin(asked)
         undo.callback(abort, restoring)
