@@ -42,7 +42,7 @@ class Node:
         return self.guest.run("sh", "-c", script, timeout=timeout, check=check).stdout.decode()
 
     def start(self) -> None:
-        self.shell("systemctl start coracle", timeout=300)
+        self.shell("systemctl start coracle", timeout=900)
 
     def property(self, name: str, unit: str = "coracle.service") -> str:
         return self.shell(f"systemctl show -P {name} {unit}").strip()
@@ -69,8 +69,8 @@ def node(request: pytest.FixtureRequest) -> Iterator[Node]:
     existing = options.getoption("--vm-name")
     guest = Guest(existing or f"tests-{os.getpid()}")
     if existing:
-        guest.run("tar", "-x", stdin=archive(), timeout=300)
-        guest.run("systemctl", "try-restart", "coracle", timeout=300)
+        guest.run("tar", "-x", stdin=archive(), timeout=900)
+        guest.run("systemctl", "try-restart", "coracle", timeout=900)
     else:
         guest.start(build(), source_disk(more))
     try:

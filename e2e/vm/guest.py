@@ -2,7 +2,8 @@
 
 .cache/vm/guests/<name>/
 ├── root.qcow2      over the image's disk.raw
-├── source.qcow2    over the disk that `payload` made of this checkout
+├── source.qcow2    over the disk that `payload` made of this checkout: /dev/vda
+├── data.qcow2      for the daemon's root: /dev/vdb, so that it can be checked while it is not mounted
 ├── console.log  qemu.log
 └── guest.json      pid, port, image
 """
@@ -55,6 +56,9 @@ class Guest:
             path = self.directory / f"{disk}.qcow2"
             if not path.exists():
                 subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", path], check=True)
+        data = self.directory / "data.qcow2"
+        if not data.exists():
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", data, "8G"], check=True)
         port = _free_port()
         with (self.directory / "qemu.log").open("ab") as log:
             process = subprocess.Popen(
@@ -128,6 +132,7 @@ class Guest:
             # A flush of the guest reaches the file, and need not reach the host's disk.
             *_disk("root", f"{self.directory}/root.qcow2", "nvme"),
             *_disk("source", f"{self.directory}/source.qcow2", "virtio-blk-pci"),
+            *_disk("data", f"{self.directory}/data.qcow2", "virtio-blk-pci"),
             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{recipe.PORT}",
             "-device", "virtio-net-pci,netdev=net,romfile=",
         ]  # fmt: skip

@@ -37,6 +37,11 @@ PYTHONPATH={root} exec /opt/venv/bin/python -c 'from cri.cli import main; main()
 
 
 def setup() -> None:
+    data = Path("/var/lib/coracle")
+    data.mkdir(exist_ok=True)
+    if not data.is_mount():
+        subprocess.run(["mkfs.ext4", "-q", "/dev/vdb"], check=True)
+        subprocess.run(["mount", "/dev/vdb", str(data)], check=True)
     program = Path("/usr/local/bin/coracle")
     program.write_text(_PROGRAM.format(root=ROOT))
     program.chmod(0o755)

@@ -6,7 +6,7 @@ from e2e.vm.conftest import Node
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(node: Node) -> None:
-    said = node.guest.run("systemd-analyze", "verify", "coracle.service", check=False, timeout=300)
+    said = node.guest.run("systemd-analyze", "verify", "coracle.service", check=False, timeout=900)
     assert (said.returncode, said.stderr.decode()) == (0, "")
 
 
@@ -30,7 +30,7 @@ def test_pods_are_scopes_with_what_they_were_given(node: Node) -> None:
     assert node.property("TasksMax", scope) == "infinity"
     assert node.shell(f"cat /proc/{pod['pid']}/attr/apparmor/current").strip() == "coracle-default (enforce)"
     node.inside("limit", pod["container"], str(64 << 20))
-    node.shell("systemctl daemon-reload", timeout=300)
+    node.shell("systemctl daemon-reload", timeout=900)
     assert node.shell(f"cat /sys/fs/cgroup{pod['cgroup']}/memory.max").strip() == str(64 << 20)
     node.inside("clear")
     assert node.property("LoadState", scope) == "not-found"
@@ -42,12 +42,12 @@ def test_pods_outlive_restart_kill_and_stop(node: Node) -> None:
     pids = [str(pod["pid"]) for pod in made]
     for command in ("systemctl restart coracle", "systemctl kill -s KILL --kill-whom=main coracle"):
         before = node.property("MainPID")
-        node.shell(command, timeout=300)
+        node.shell(command, timeout=900)
         node.until(f"[ $(systemctl show -P MainPID coracle) != {before} ] && systemctl is-active -q coracle")
         state = node.inside("state")
         assert {state["containers"][pod["container"]] for pod in made} == {"CONTAINER_RUNNING"}
         assert {state["pods"][pod["sandbox"]] for pod in made} == {"SANDBOX_READY"}
-    node.shell("systemctl stop coracle", timeout=300)
+    node.shell("systemctl stop coracle", timeout=900)
     node.shell("kill -0 " + " ".join(pids))
     node.start()
     node.inside("clear")
@@ -70,7 +70,7 @@ def test_a_daemon_that_hangs_is_ended_and_its_pods_run_on(node: Node) -> None:
     node.shell(
         "mkdir -p /run/systemd/system/coracle.service.d; "
         "printf '[Service]\\nWatchdogSec=20\\n' > /run/systemd/system/coracle.service.d/short.conf; "
-        "systemctl daemon-reload; systemctl restart coracle", timeout=300,
+        "systemctl daemon-reload; systemctl restart coracle", timeout=900,
     )  # fmt: skip
     (pod,) = node.inside("pods", "1")
     before = node.property("MainPID")
@@ -81,4 +81,4 @@ def test_a_daemon_that_hangs_is_ended_and_its_pods_run_on(node: Node) -> None:
     assert node.inside("state")["containers"][pod["container"]] == "CONTAINER_RUNNING"
     node.inside("clear")
     node.shell("rm -r /run/systemd/system/coracle.service.d; systemctl daemon-reload; systemctl restart coracle",
-               timeout=300)  # fmt: skip
+               timeout=900)  # fmt: skip
