@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cri.config import load_settings
+from deploy.bundle.assemble import PROJECT
 from deploy.image import Compression, Image, ImageConfig, LayerBuilder, Platform, write_layout
 from deploy.node_images import contents
 from deploy.node_images.archive import write_image_archive
@@ -131,3 +132,9 @@ def test_a_kind_nodes_configuration_is_one(tmp_path: Path) -> None:
     path = tmp_path / "coracle.toml"
     path.write_text(contents.FILES["etc/coracle/coracle.toml.d/10-kind.toml"])
     assert load_settings(path, {}, {}).network.builtin.value == "never"
+
+
+def test_the_dockerfile_writes_the_files_that_the_builder_writes() -> None:
+    text = (PROJECT / "deploy/docker/Dockerfile.kind-node").read_text()
+    for path in (*contents.FILES, *contents.LINKS, *contents.HIDDEN):
+        assert f"/{path}" in text
