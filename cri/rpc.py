@@ -69,7 +69,13 @@ class Call:
         if self.deadline is None:
             return None
         remaining = self.deadline - time.monotonic()
-        return max(0.0, remaining - min(0.1, remaining * 0.1))
+        return max(0.0, remaining - max(0.002, min(0.1, remaining * 0.1)))
+
+    @property
+    def will_be_heard(self) -> bool:
+        """An answer given now reaches its caller. In the last moments of its patience that is not certain: no."""
+        remaining = self.time_remaining()
+        return not self.cancelled and (remaining is None or remaining > 0)
 
     @property
     def cancelled(self) -> bool:

@@ -55,7 +55,8 @@ async def create_container(
     record = await daemon.joined.run(
         key, what, lambda progress: _run(daemon, sandbox.id, request.config, progress), call.time_remaining()
     )
-    daemon.containers.put(daemon.containers.need(record.id).with_(delivered=True))
+    if call.will_be_heard:
+        daemon.containers.put(daemon.containers.need(record.id).with_(delivered=True))
     return api.CreateContainerResponse(container_id=record.id)
 
 

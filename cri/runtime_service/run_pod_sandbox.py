@@ -48,7 +48,8 @@ async def run_pod_sandbox(daemon: Daemon, request: api.RunPodSandboxRequest, cal
     key = ("sandbox", *metadata_key(metadata))
     what = f"pod sandbox {metadata.namespace}/{metadata.name}"
     record = await daemon.joined.run(key, what, lambda progress: _run(daemon, request, progress), call.time_remaining())
-    daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(delivered=True))
+    if call.will_be_heard:
+        daemon.sandboxes.put(daemon.sandboxes.need(record.id).with_(delivered=True))
     return api.RunPodSandboxResponse(pod_sandbox_id=record.id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -302,3 +303,13 @@ async def _call(answer: Any) -> Any:
 
 async def _all(answers: Any) -> list[Any]:
     return [message async for message in answers]
+
+
+def test_an_answer_in_the_last_moment_counts_as_unheard() -> None:
+    def call(**values: Any) -> Call:
+        return Call(request_id="r", method="m", metadata={}, **values)
+
+    assert call().will_be_heard
+    assert call(deadline=time.monotonic() + 60).will_be_heard
+    assert not call(deadline=time.monotonic() + 0.001).will_be_heard
+    assert not call(is_cancelled=lambda: True).will_be_heard
