@@ -71,12 +71,18 @@ def raise_counts(routines: Routines, cache: tuple[int, int] | None) -> None:
     near = gc.get_referents(*living)
     for code in all_code():
         near += (code, code.co_consts, code.co_names, code.co_name, code.co_qualname, code.co_filename)
-        near += (code.co_linetable, code.co_exceptiontable, *code.co_consts, *code.co_names, *code.co_varnames)
+        near += (code.co_linetable, code.co_exceptiontable, *code.co_varnames)
     near += (*range(-5, 257), *map(chr, range(256)), *(bytes((byte,)) for byte in range(256)), "", b"", ())
-    found = {*map(id, living), *map(id, near), *map(id, gc.get_referents(*near))} - {id(living), id(near)}
+    found = dict(zip(map(id, near), near, strict=True))
+    further = gc.get_referents(*[one for one in found.values() if not gc.is_tracked(one)])  # the others are `living`
+    found.update(zip(map(id, living), living, strict=True))
+    found.update(zip(map(id, further), further, strict=True))
+    for own in living, near, found, further:
+        found.pop(id(own), None)
+    names: set[int] = set()
     if cache is not None:
-        found.update(name for _, name, _ in _ENTRY.iter_unpack(ctypes.string_at(cache[0], cache[1] - cache[0])) if name)
-    addresses = array.array("Q", found)
+        names = set(name for _, name, _ in _ENTRY.iter_unpack(ctypes.string_at(cache[0], cache[1] - cache[0])) if name)
+    addresses = array.array("Q", names.union(found))
     routines.add(addresses.buffer_info()[0], len(addresses), RAISE)
 
 

@@ -54,7 +54,10 @@ class Originals:
 
     def restore(self) -> int:
         """How many pages were given up."""
-        pagemap = os.open("/proc/self/pagemap", _FLAGS)  # of this process: a fork's is another
+        try:
+            pagemap = os.open("/proc/self/pagemap", _FLAGS)  # of this process: a fork's is another
+        except OSError:
+            return 0  # not ours to read in some user namespaces, or no descriptor to be had just now
         mask = pthread_sigmask(_SIG_BLOCK, _ALL_SIGNALS)
         given_up = self._routine(self._address, self._count, pagemap)
         pthread_sigmask(_SIG_SETMASK, mask)
