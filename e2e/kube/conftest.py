@@ -34,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What restarts everything comes last."""
+    items.sort(key=lambda item: item.path == _HERE / "test_restarts.py")
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.root)
