@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,6 +89,7 @@ class Bed:
             "extraEnv[0].name": "CORACLE_INSTALLER_COMMANDS",
             "extraEnv[0].value": f"/host/{COMMANDS}",
             "install.switch.allowControlPlane": "true",
+            "coracle.config": '[network]\nbridge = "co-ins"\n',
         }
         return [f"--set={key}={value}" for key, value in {**fixed, **settings}.items()]
 
@@ -161,7 +163,10 @@ def _with_cluster(
         "CORACLE_CGROUP_MANAGER": "cgroupfs",
     }
     systemd = PlainSystemd(tree, cluster, chosen.use, environment, directory / "log")
-    try:
+    with ExitStack() as stack:
+        stack.callback(tree.unmount)
+        stack.callback(systemd.close)
+        stack.callback(cluster.stop)
         cluster.start()
         tree.give_kubeconfig(cluster)
         systemd.start()
@@ -178,7 +183,3 @@ def _with_cluster(
             helm_program=Path(request.config.getoption("--helm")),
             before=tree.snapshot(),
         )
-    finally:
-        cluster.stop()
-        systemd.close()
-        tree.unmount()

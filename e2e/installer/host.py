@@ -77,6 +77,8 @@ class HostTree:
             "var/lib/kubelet/kubeadm-flags.env": "KUBELET_KUBEADM_ARGS=\n",
             f"{COMMANDS}/systemctl": _SYSTEMCTL,
             f"{COMMANDS}/coracle": _CORACLE,
+            # The pod is on the host's network: busybox' own.
+            f"{COMMANDS}/ip": '#!/bin/sh\nexec ip "$@"\n',
         }
         for name in ("etc/kubernetes", "etc/systemd/system", "run/systemd/system", "opt", "var/lib", BUS):
             (self.root / name).mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from e2e.installer.conftest import Bed
 from e2e.installer.host import ENDPOINT
 from e2e.installer.systemd import pids_of
 from e2e.kube.settings import NODE
+
+CHANGED = 'log_level = "debug"\n[network]\nbridge = "co-ins"\n'
 
 
 def mark(bed: Bed, value: str | None) -> None:
@@ -63,7 +66,7 @@ def test_the_charts_own_test_passes(bed: Bed) -> None:
 def test_an_installer_killed_at_work_begins_again_and_ends(bed: Bed) -> None:
     """The daemon gets other settings; the pod dies (SIGKILL) while systemd restarts the daemon."""
     bed.systemd.held.add("restart coracle.service")
-    bed.helm("upgrade", "coracle", "helm/coracle", *bed.values(**{"coracle.config": 'log_level = "debug"'}))
+    bed.helm("upgrade", "coracle", "helm/coracle", *bed.values(**{"coracle.config": CHANGED}))
     bed.wait("the restart", lambda: "restart coracle.service" in bed.systemd.told)
     working = pids_of("--payload=/payload")
     assert working
@@ -74,7 +77,7 @@ def test_an_installer_killed_at_work_begins_again_and_ends(bed: Bed) -> None:
     assert bed.systemd.told.count("restart coracle.service") == 2
     open_steps = {entry["record"]["number"]: entry["record"]["phase"] for entry in bed.record() if "record" in entry}
     assert set(open_steps.values()) == {"done"}
-    assert 'log_level = "debug"' in bed.tree.read("/etc/coracle/coracle.toml.d/50-installer.toml")
+    assert CHANGED in bed.tree.read("/etc/coracle/coracle.toml.d/50-installer.toml")
 
 
 def test_a_runtime_that_brings_no_node_back_is_rolled_back_by_the_host(bed: Bed) -> None:
@@ -130,6 +133,7 @@ def test_uninstall_leaves_the_node_as_it_was(bed: Bed) -> None:
     assert not node["spec"].get("unschedulable")
     assert not node["spec"].get("taints")
     assert bed.tree.snapshot() == bed.before
+    assert not Path("/sys/class/net/co-ins").exists()
     assert not bed.systemd.enabled & {"coracle.service", "coracle-switch.service", "coracle-rollback.timer"}
     assert not [unit for unit in bed.systemd.active if unit.startswith("coracle")]
     roles = bed.cluster.api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"]

@@ -6,6 +6,7 @@ The unit is the one that packages ship; a drop-in says where the program lies.
 from __future__ import annotations
 
 import posixpath
+import tomllib
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,6 +25,8 @@ _DROP_IN: Final = (
     f"# Written by coracle-installer.\n[Service]\nExecStart=\nExecStart={PROGRAM} serve $CORACLE_FLAGS\n"
 ).encode()
 _CLEAR_S: Final = 600.0
+_BRIDGE: Final = "coracle0"
+_NOT_THERE: Final = ("Cannot find device", "can't find device", "No such file or directory")
 
 
 class Unit(EffectStage):
@@ -51,16 +54,32 @@ class Unit(EffectStage):
     def undo(self, context: Context) -> list[str]:
         records = context.journal.standing(self.name)
         reports = []
-        if any(record.path == names.UNIT for record in records) and context.systemd.state(names.UNIT).active:
+        ours = any(record.path == names.UNIT and not record.before.active for record in records)
+        if ours and context.systemd.state(names.UNIT).active:
             cleared = context.commands.run((PROGRAM, "clear"), _CLEAR_S)
             if cleared.status:
                 reports.append(f"pods of the daemon could not be removed: {cleared.output.strip()}")
+            context.systemd.stop(names.UNIT)
+        if ours:
+            reports += _remove_network(context)
         if not context.purge:
             for record in records:
                 if record.kind is Kind.OWNED:
                     context.journal.mark(record, Phase.UNDONE)
             reports.append(f"{names.DATA} stays, as was asked")
         return reports + super().undo(context)
+
+
+def _remove_network(context: Context) -> list[str]:
+    """What the built-in network keeps while there is a daemon. A node that has another one has neither of these."""
+    settings = tomllib.loads(context.host.text(names.CONFIG_DROP_IN))
+    bridge = settings.get("network", {}).get("bridge", "") or _BRIDGE
+    reports = []
+    for argv in (("ip", "link", "delete", bridge), ("nft", "delete", "table", "inet", f"coracle-{bridge}")):
+        done = context.commands.run(argv, 30)
+        if done.status and not any(word in done.output for word in _NOT_THERE):
+            reports.append(f"{' '.join(argv)}: {done.output.strip() or done.status}; a reboot removes it")
+    return reports
 
 
 def answering(context: Context) -> str:
