@@ -113,6 +113,8 @@ class Systemd:
     def _job(self, unit: str, member: str, signature: str, *body: object) -> None:
         def run(bus: Connection) -> tuple[Any, ...]:
             bus.listen(_MANAGER, "JobRemoved")
+            if bus.bus:  # there systemd says nothing unless somebody wants to hear it
+                bus.call(_SERVICE, _PATH, _MANAGER, "Subscribe")
             (job,) = bus.call(_SERVICE, _PATH, _MANAGER, member, signature, *body)
             return bus.wait_signal("JobRemoved", lambda values: len(values) > 3 and values[1] == job)
 

@@ -31,7 +31,7 @@ class Connection:
     def __init__(self, path: str, *, bus: bool) -> None:
         """`bus`: the socket is a message bus's, which wants a greeting; else it is the service's own."""
         self._path = path
-        self._bus = bus
+        self.bus = bus
         self._serial = 0
         self._signals: list[Message] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -81,7 +81,7 @@ class Connection:
 
     def listen(self, interface: str, member: str) -> None:
         """A message bus delivers only the signals that were asked for; a service's own socket, all."""
-        if self._bus:
+        if self.bus:
             rule = f"type='signal',interface='{interface}',member='{member}'"
             self.call(_BUS, "/org/freedesktop/DBus", _BUS, "AddMatch", "s", rule)
 
