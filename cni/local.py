@@ -10,15 +10,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, ParamSpec, TypeVar
 
 from cni import result as results
-from cni.builtin.allocation import IPAddress
+from cni.builtin.allocation import IPAddress, plan_ranges
 from cni.builtin.foundation import Attached
 from cni.builtin.network import PodNetwork
 from cni.cache import Cache, Record
 from cni.errors import CniError, NetworkTimeout
-from cni.values import Attachment, BuiltinNetwork, NetworkResult
+from cni.values import Attachment, BuiltinNetwork, BuiltinSubnet, NetworkResult
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,12 +86,41 @@ class LocalNetwork:
         """What collect() would release, in words."""
         return await in_worker(self._worker, self._unowned, valid)
 
+    async def move(self, subnets: tuple[BuiltinSubnet, ...], *, in_use: bool) -> bool:
+        """New pods get addresses of `subnets`; False, and nothing changes, while pods have others.
+
+        `in_use`: this network serves now, its bridge is made anew. Raises ConfigError, for an overlap as well.
+        """
+        return await in_worker(self._worker, self._move, subnets, in_use)
+
     # --- in the worker thread -----------------------------------------------------------------------------------
 
     def _network(self) -> PodNetwork:
         if self._opened is None:
             self._opened = PodNetwork(self._settings, self._recorded)
         return self._opened
+
+    def _move(self, subnets: tuple[BuiltinSubnet, ...], in_use: bool) -> bool:
+        if subnets == self._settings.subnets:
+            return True
+        before, wanted = self._settings, replace(self._settings, subnets=subnets)
+        ranges = plan_ranges(wanted.name, subnets)
+        attached = [address for _, addresses in self._recorded() for address in addresses]
+        if any(all(address not in source.subnet for source in ranges) for address in attached):
+            return False
+        if in_use and not attached:
+            self._network().remove_bridge()  # it has the old gateway's addresses
+        self._close()
+        self._settings = wanted
+        if in_use:
+            try:
+                self._network().prepare()
+            except BaseException:
+                self._close()
+                self._settings = before
+                self._network().prepare()
+                raise
+        return True
 
     def _close(self) -> None:
         if self._opened is not None:

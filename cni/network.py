@@ -26,7 +26,7 @@ from cni.plugins import PluginChains
 from cni.result import network_result, parse
 from cni.selection import Choice
 from cni.turns import Turns
-from cni.values import Attachment, NetworkResult, NetworkSettings, NetworkStatus, validate
+from cni.values import Attachment, BuiltinSubnet, NetworkResult, NetworkSettings, NetworkStatus, validate
 from cni.watch import DirectoryWatch
 
 _NOT_READY = "NetworkPluginNotReady"  # the reason the kubelet's own tests and tools look for
@@ -81,6 +81,15 @@ class Networks:
     def on_status(self, listener: Callable[[NetworkStatus], None]) -> None:
         """`listener` hears every change of status()."""
         self._listeners.append(listener)
+
+    async def move(self, subnets: tuple[BuiltinSubnet, ...]) -> bool:
+        """The built-in network's new pods get addresses of these; False while pods have addresses of others.
+
+        Raises ConfigError for ranges that cannot be used, and for one that the host uses elsewhere.
+        """
+        if self._builtin is None:
+            return True
+        return await self._builtin.move(subnets, in_use=self._choice.config is None and self._choice.builtin)
 
     # --- the verbs ----------------------------------------------------------------------------------------------
 

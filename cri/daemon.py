@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cni.errors import CniError
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
-from cri import apparmor, exits, health, host, recovery, user_namespaces, views
+from cri import apparmor, exits, health, host, pod_cidr, recovery, user_namespaces, views
 from cri.checkpoint.support import Support
 from cri.config.schema import Builtin, Settings
 from cri.errors import FailedPrecondition, Unavailable
@@ -326,7 +326,7 @@ def network_settings(settings: Settings) -> NetworkSettings:
     builtin = BuiltinNetwork(
         name=network.bridge,  # names the directory of its addresses: one for each daemon
         bridge=network.bridge,
-        subnets=tuple(BuiltinSubnet(subnet=subnet) for subnet in network.subnets),
+        subnets=tuple(BuiltinSubnet(subnet=subnet) for subnet in pod_cidr.subnets(settings)),
         mtu=network.mtu or host.default_mtu(),
     )
     # With "always" the configuration directory is one that nobody fills.

@@ -73,6 +73,11 @@ class PodNetwork:
     def prepare(self) -> int:
         return self._foundation.prepare()
 
+    def remove_bridge(self) -> None:
+        """Of a network without pods; prepare() makes it anew."""
+        if bridge.find_link(self._links, self._settings.bridge) is not None:
+            self._links.transact([rtnetlink.delete_link(self._settings.bridge)])
+
     # --- the verbs ----------------------------------------------------------------------------------------------
 
     def add(self, attachment: Attachment) -> Result:

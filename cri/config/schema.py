@@ -354,6 +354,12 @@ def _derived_subnet(digest: bytes) -> str:
     return f"10.{128 + digest[0] % 112}.{digest[1] & 0xF0}.0/20"
 
 
+def has_own_subnets(settings: Settings) -> bool:
+    """Somebody chose the built-in network's addresses; else they are what `with_derived` gives."""
+    default = with_derived(Settings(root=settings.root, runroot=settings.runroot))
+    return settings.network.subnets != default.network.subnets
+
+
 def with_derived(settings: Settings) -> Settings:
     """`settings` with the empty values filled in that follow from others, differently for each root."""
     default = settings.root == DEFAULT_ROOT

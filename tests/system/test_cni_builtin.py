@@ -385,3 +385,28 @@ async def test_without_builtin_and_configuration_nothing_is_ready(bench: Bench, 
         assert pod.links()["lo"].up
     finally:
         await opened.close()
+
+
+async def test_new_addresses_once_no_pod_has_an_old_one(networks: Networks, bench: Bench) -> None:
+    told = (BuiltinSubnet(subnet="10.87.0.0/24"),)
+    before, after = bench.pod(), bench.pod()
+    given = attachment(before, 1)
+    await networks.add(given)
+    assert not await networks.move(told)
+    assert "10.86.0.1/16" in bench.host.addresses(BRIDGE)
+    await networks.delete(given)
+    assert await networks.move(told)
+    assert await networks.move(told)
+    assert {one for one in bench.host.addresses(BRIDGE) if not one.startswith("fe80")} == {"10.87.0.1/24"}
+    result = await networks.add(attachment(after, 2))
+    assert result.ips == ("10.87.0.2",)
+    assert tcp_says(after, 80, bench.host, (result.ips[0], 80))
+    assert tcp_says(bench.outside, 82, after, (OUTSIDE_IPV4, 82)) == HOST_IPV4
+
+
+async def test_a_range_of_the_host_is_refused_and_the_old_one_serves_on(networks: Networks, bench: Bench) -> None:
+    with pytest.raises(ConfigError, match=f"interface {netns.UPLINK} has"):
+        await networks.move((BuiltinSubnet(subnet="192.0.0.0/16"),))
+    with pytest.raises(ConfigError, match="too small"):
+        await networks.move((BuiltinSubnet(subnet="10.87.0.0/31"),))
+    assert (await networks.add(attachment(bench.pod(), 1))).ips == ("10.86.0.2", "fd00:86::2")

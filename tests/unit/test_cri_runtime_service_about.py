@@ -17,7 +17,6 @@ from cri.features import Features
 from cri.rpc import Call
 from cri.runtime_service.runtime_config import runtime_config
 from cri.runtime_service.status import status
-from cri.runtime_service.update_runtime_config import update_runtime_config
 from cri.runtime_service.version import version
 from cri.version import VERSION
 
@@ -97,10 +96,3 @@ async def test_the_cgroup_driver_is_always_said(driver: str, answer: int) -> Non
     config = await runtime_config(FakeDaemon(driver=driver), api.RuntimeConfigRequest(), CALL)
     assert config.HasField("linux")
     assert config.linux.cgroup_driver == answer
-
-
-async def test_a_pod_cidr_is_taken_note_of() -> None:
-    request = api.UpdateRuntimeConfigRequest(
-        runtime_config=api.RuntimeConfig(network_config=api.NetworkConfig(pod_cidr="10.0.0.0/24"))
-    )
-    assert await update_runtime_config(None, request, CALL) == api.UpdateRuntimeConfigResponse()
