@@ -39,7 +39,7 @@ PYTHONPATH={root} exec /opt/venv/bin/python -c 'from cri.cli import main; main()
 def setup() -> None:
     data = Path("/var/lib/coracle")
     data.mkdir(exist_ok=True)
-    if not data.is_mount():
+    if not data.is_mount() and Path("/dev/vdb").exists():
         subprocess.run(["mkfs.ext4", "-q", "/dev/vdb"], check=True)
         subprocess.run(["mount", "/dev/vdb", str(data)], check=True)
     program = Path("/usr/local/bin/coracle")
