@@ -72,7 +72,11 @@ class Wire(asyncio.Protocol):
         if not self._transport.can_write_eof():  # TLS: its own closing handshake does the same
             self._transport.close()
             return
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # ENOTCONN: a client that had its answer may have reset the connection, which is no failure
+            self.abort()
+            return
         self._transport.set_write_buffer_limits(0)
         if not self._transport.get_write_buffer_size():
             self.resume_writing()
