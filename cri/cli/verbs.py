@@ -24,6 +24,7 @@ _VERBS: Final = {
     "status": "cri.cli.status",
     "info": "cri.cli.info",
     "check": "cri.cli.check",
+    "doctor": "cri.cli.doctor",
     "config": "cri.cli.config",
     "version": "cri.cli.version",
 }
