@@ -26,7 +26,7 @@ from oci.cgroups import limits_v2
 from oci.cgroups.files import ControlFiles
 from oci.cgroups.hierarchies import clean_path
 from oci.cgroups.systemd_calls import Systemd
-from oci.cgroups.systemd_units import INFINITY, Property, Scope, check_slice, parse_scope, properties, slice_path
+from oci.cgroups.systemd_units import INFINITY, Property, Scope, check_slice, parse_scope, properties
 from oci.cgroups.v2 import V2Cgroup, V2Driver
 from oci.errors import CgroupError
 from oci.spec import Resources
@@ -90,8 +90,8 @@ class SystemdDriver(V2Driver):
     def hold(self, path: str, pid: int, description: str) -> None:
         """The pod's scope at `path`, with its shim in it; made when it is not there."""
         scope = parse_scope(path)
-        properties_: tuple[Property, ...] = (("TimeoutStopUSec", ("t", _STOP_SECONDS * 1_000_000)),)
-        self._start(scope, pid, description, properties_, may_exist=True)
+        patience: Property = ("TimeoutStopUSec", ("t", _STOP_SECONDS * 1_000_000))
+        self._start(scope, pid, description, (patience,), may_exist=True)
         leaf = V2Cgroup(self.mount_point, f"{clean_path(path)}/{SHIM_LEAF}", self._files)
         self._files.make(self.mount_point + leaf.path)
         leaf.attach(pid)
@@ -112,10 +112,6 @@ class SystemdDriver(V2Driver):
         )
         if not self._systemd.start_scope(scope.unit, (pid,), wanted) and not may_exist:
             raise CgroupError(scope.unit, "systemd has a unit of this name already")
-
-    @staticmethod
-    def slice_path(name: str) -> str:
-        return slice_path(name)
 
 
 class ScopeCgroup(V2Cgroup):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -213,3 +215,13 @@ def test_a_pods_scope_is_held_by_its_shim(
 def test_slices_that_are_none_have_no_pods(driver: SystemdDriver) -> None:
     with pytest.raises(CgroupError, match="not the name of a slice"):
         driver.pod_path("/kubepods/pod1", "coracle-x.scope")
+
+
+def test_a_scope_that_systemd_removes_meanwhile_is_killed_all_the_same(
+    driver: SystemdDriver, systemd: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: str, value: str) -> None:
+        raise CgroupError(path, "no such device", errno.ENODEV)
+
+    monkeypatch.setattr(systemd.files, "write", gone)
+    driver.open("/system.slice/crun-1.scope").kill(signal.SIGKILL)
