@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cni.builtin import bridge, portmap, rtnetlink, ruleset
+from cni.builtin import bridge, portmap, rtnetlink, ruleset, shaping
 from cni.builtin import nftables as nft
 from cni.builtin.allocation import AddressRange, IPAddress, plan_ranges
 from cni.builtin.foundation import Attached, Foundation
@@ -190,6 +190,20 @@ class PodNetwork:
                 raise NetlinkError(f"look up {attachment.ifname} in {attachment.netns_path}", 19)
             configuration = bridge.pod_configuration(pod_link.index, attachment.ifname, self._ranges, addresses)
             inside.transact(configuration)
+            self._limit(attachment, inside, pod_link.index)
+
+    def _limit(self, attachment: Attachment, inside: NetlinkSocket, pod_index: int) -> None:
+        wanted = attachment.bandwidth
+        if wanted is None:
+            return
+        name = bridge.host_link_name(attachment.sandbox_id, attachment.ifname)
+        host_link = bridge.find_link(self._links, name)
+        if wanted.ingress_rate and host_link is not None:
+            what = f"what sandbox {attachment.sandbox_id} receives by {name}"
+            self._links.transact([shaping.limit(host_link.index, what, wanted.ingress_rate)])
+        if wanted.egress_rate:
+            what = f"what sandbox {attachment.sandbox_id} sends by {attachment.ifname}"
+            inside.transact([shaping.limit(pod_index, what, wanted.egress_rate)])
 
     def _undo(self, attachment: Attachment, addresses: Sequence[IPAddress], error: BaseException) -> None:
         try:

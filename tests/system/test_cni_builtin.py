@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from cni.builtin.bridge import host_link_name
 from cni.builtin.netlink import NetlinkSocket
 from cni.errors import CheckFailed, ConfigError, InvalidAttachment, NetworkNotReady, PortConflict
 from cni.network import Networks
-from cni.values import Attachment, BuiltinNetwork, BuiltinSubnet, NetworkSettings, PortMapping, Protocol
+from cni.values import Attachment, Bandwidth, BuiltinNetwork, BuiltinSubnet, NetworkSettings, PortMapping, Protocol
 from tests import netns
 from tests.netns import HOST_IPV4, HOST_IPV6, OUTSIDE_IPV4, Bench, Namespace, tcp_says, udp_says
 
@@ -410,3 +413,32 @@ async def test_a_range_of_the_host_is_refused_and_the_old_one_serves_on(networks
     with pytest.raises(ConfigError, match="too small"):
         await networks.move((BuiltinSubnet(subnet="10.87.0.0/31"),))
     assert (await networks.add(attachment(bench.pod(), 1))).ips == ("10.86.0.2", "fd00:86::2")
+
+
+async def test_bandwidth_is_limited_both_ways(networks: Networks, bench: Bench) -> None:
+    """100 kB at a megabit and a half: what the bucket holds passes at once, the rest takes its time."""
+    pod = bench.pod()
+    limits = Bandwidth(ingress_rate=1_500_000, ingress_burst=1, egress_rate=1_500_000, egress_burst=1)
+    result = await networks.add(replace(attachment(pod, 1), bandwidth=limits))
+    for server, client, ip in ((pod, bench.host, result.ips[0]), (bench.host, pod, "10.86.0.1")):
+        assert _seconds_for(100_000, server, client, ip) > 0.15  # never faster, however busy the machine
+
+
+def _seconds_for(size: int, server: Namespace, client: Namespace, ip: str) -> float:
+    with server.socket(socket.AF_INET, socket.SOCK_STREAM) as listening, ThreadPoolExecutor(1) as threads:
+        listening.bind(("", 5001))
+        listening.listen()
+        listening.settimeout(10)
+
+        def receive() -> int:
+            connection, _ = listening.accept()
+            with connection:
+                return sum(iter(lambda: len(connection.recv(65536)), 0))
+
+        began = time.monotonic()
+        received = threads.submit(receive)
+        with client.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.connect((ip, 5001))
+            connection.sendall(bytes(size))
+        assert received.result() == size
+        return time.monotonic() - began
