@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = "0.1.0"
+from oci.version import VERSION as VERSION
+
 RUNTIME_NAME: Final = "coracle"
 #: What the kubelet sends in Version and wants back in `version`.
 KUBELET_API_VERSION: Final = "0.1.0"

@@ -98,7 +98,7 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
         hook_outputs=hook_outputs(spec.annotations),
         listener_fd=None if listener is None else listener.fileno(),
     )
-    engine = Engine.open()
+    engine = Engine.open(cgroups=any(mount.type in ("cgroup", "cgroup2") for mount in spec.mounts))
     if settings.debug:
         for line in engine.plan(request).describe():
             log(settings, "debug", line)

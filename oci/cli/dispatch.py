@@ -99,9 +99,9 @@ def _settings(parsed: Parsed) -> Settings:
 
 def _run_verb(settings: Settings, parsed: Parsed) -> int:
     if parsed.switch("version"):
-        from oci.spec import VERSION
+        from oci import spec, version
 
-        print(f"coracle-oci\nspec: {VERSION}\n{_PARTS}{_optional_parts()}")  # noqa: T201 - a command's answer
+        print(f"coracle-oci version {version.VERSION}\nspec: {spec.VERSION}\n{_PARTS}{_optional_parts()}")  # noqa: T201 - a command's answer
         return 0
     if parsed.switch("help") or not parsed.words:
         _print_help()

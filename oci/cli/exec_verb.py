@@ -59,7 +59,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
     detached = parsed.switch("detach")
     if detached and process.terminal and not parsed.text("console-socket"):
         raise UsageError("a detached terminal needs --console-socket")
-    running = Engine.open().exec_process(
+    running = Engine.open(cgroups=False).exec_process(
         ExecRequest(
             pid=state.pid,
             pidfd=os.pidfd_open(state.pid),

@@ -13,6 +13,7 @@ from oci.state import ContainerState, StateDirectory, hook_outputs, process_star
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from oci.cgroups import Cgroup
     from oci.cli.dispatch import Settings
     from oci.spec import Spec
 
@@ -34,9 +35,9 @@ def poststart(state: ContainerState, spec: Spec) -> None:
         raise
 
 
-def destroy(settings: Settings, state: ContainerState, spec: Spec | None) -> None:
-    """Cgroup and state, then poststop, whose failures are only reported."""
-    if (cgroup := open_cgroup(state)) is not None:
+def destroy(settings: Settings, state: ContainerState, spec: Spec | None, cgroup: Cgroup | None = None) -> None:
+    """Cgroup (looked up, where it is not given) and state, then poststop, whose failures are only reported."""
+    if (cgroup := cgroup or open_cgroup(state)) is not None:
         cgroup.kill(signal.SIGKILL)
         cgroup.remove()
     if state.resctrl:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Entry: TypeAlias = tuple[str, str, int, int, bool, CodeType]
 
 _Module: type[ModuleType] = type(sys)
-_FORMAT = 4
+_FORMAT = 5
 
 
 def load(verb: str) -> None:
@@ -34,7 +34,9 @@ def load(verb: str) -> None:
     path = _file_name(verb, driver)
     try:
         with open(path, "rb", 0) as file:
-            written, checked, entries = marshal.loads(file.read())
+            written, checked, sizes = marshal.loads(file.read(int.from_bytes(file.read(2), "little")))
+            # Piece by piece: one buffer of all of it would be new memory, which the kernel clears page by page.
+            entries = [marshal.loads(file.read(size)) for size in sizes] if written == _FORMAT else []
         usable = written == _FORMAT and (not checked or _current(root, entries))
     except (OSError, ValueError, EOFError, TypeError):
         usable = False
@@ -67,7 +69,9 @@ def _write(verb: str, driver: str, path: str, *, checked: bool) -> None:
     temporary = f"{path}.{os.getpid()}"
     try:
         with open(temporary, "xb") as file:
-            file.write(marshal.dumps((_FORMAT, checked, entries)))
+            pieces = [marshal.dumps(entry) for entry in entries]
+            head = marshal.dumps((_FORMAT, checked, [len(piece) for piece in pieces]))
+            file.write(b"".join((len(head).to_bytes(2, "little"), head, *pieces)))
         os.rename(temporary, path)
     except OSError:
         return

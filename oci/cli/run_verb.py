@@ -58,4 +58,4 @@ def _wait(settings: Settings, parsed: Parsed, made: Made) -> int:
         return wait_for(made.created.pid, made.created.pidfd, made.created.console_fd)
     finally:
         if not parsed.switch("keep"):
-            destroy(settings, made.state, made.spec)
+            destroy(settings, made.state, made.spec, made.cgroup)

@@ -23,8 +23,9 @@ class Engine:
         self._equipment = equipment
 
     @classmethod
-    def open(cls) -> Engine:
-        return cls(Equipment.gather())
+    def open(cls, *, cgroups: bool = True) -> Engine:
+        """`cgroups`: there may be configs that mount them."""
+        return cls(Equipment.gather(cgroups=cgroups))
 
     def close(self) -> None:
         self._equipment.close()

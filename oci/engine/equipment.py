@@ -19,9 +19,11 @@ class Equipment:
     idmaps: IdmapNamespaces
 
     @classmethod
-    def gather(cls) -> Equipment:
+    def gather(cls, *, cgroups: bool = True) -> Equipment:
+        """Without `cgroups` no config may mount them."""
         proc = open_private_proc()
-        return cls(host=read_host(), proc=proc, cgroup_mounts=read_cgroup_mounts(proc), idmaps=IdmapNamespaces(proc))
+        mounts = read_cgroup_mounts(proc) if cgroups else ()
+        return cls(host=read_host(), proc=proc, cgroup_mounts=mounts, idmaps=IdmapNamespaces(proc))
 
     def close(self) -> None:
         os.close(self.proc)

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.system.containers import make_rootfs, read_terminal
-from tests.system.oci_command import Command, clean_command
+from tests.system.oci_command import REPOSITORY, Command, clean_command
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +225,8 @@ def test_spec_and_features(oci: Command, tmp_path: Path) -> None:
     oci("spec", "--bundle", str(tmp_path))
     assert json.loads((tmp_path / "config.json").read_text())["process"]["args"] == ["sh"]
     assert oci("spec", "--bundle", str(tmp_path), check=False).returncode == 1
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert oci("--version").stdout.startswith(f"coracle-oci version {declared}\nspec: 1.")
     features = json.loads(oci("features").stdout)
     assert "rro" in features["mountOptions"]
     assert "time" in features["linux"]["namespaces"]
