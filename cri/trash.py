@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,10 @@ class Trash:
         except FileNotFoundError:
             return
         self._executor.submit(_delete, name)
+
+    def room(self, prefix: str) -> Path:
+        """An empty directory for work that is removed after it; after a crash the next start does that."""
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=self._directory))
 
     async def close(self) -> None:
         """Waits for deletions under way; what is queued is deleted at the next start."""

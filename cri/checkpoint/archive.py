@@ -34,6 +34,7 @@ def pack(directory: Path, location: Path) -> None:
 def unpack(location: Path, directory: Path) -> Path:
     """The images' directory below `directory`. Plain files by names that are known, nothing else of what a tar file may
     hold. Raises InvalidArgument."""
+    directory.mkdir(mode=0o700, exist_ok=True)
     images = directory / IMAGES
     images.mkdir(mode=0o700)
     try:

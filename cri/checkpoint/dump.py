@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from cri.checkpoint import archive, changes
 from cri.errors import FailedPrecondition
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
+from cri.teardown import all_of
 from oci.errors import CgroupError
 from oci.protocol.messages import Checkpoint
 
@@ -32,11 +32,11 @@ async def dump(daemon: Daemon, criu: str, wanted: Mapping[Path, ContainerRecord]
             raise FailedPrecondition(f"container {record.id} is {record.state}, only a running one can be checkpointed")
         if daemon.foreign_runtime(record.sandbox_id) is not None:
             raise FailedPrecondition(f"container {record.id} is run by another runtime, which is not asked for this")
-    work = Path(tempfile.mkdtemp(prefix="checkpoint-", dir=daemon.paths.root))
+    work = daemon.trash.room("checkpoint-")
     try:
         async with _still(daemon, tuple(wanted.values())):
-            for record in wanted.values():
-                await _dump_one(daemon, criu, record, work / record.id, patience_s)
+            # At once: none of them goes on before the last is done.
+            await all_of(_dump_one(daemon, criu, record, work / record.id, patience_s) for record in wanted.values())
         for location, record in wanted.items():
             await asyncio.to_thread(archive.pack, work / record.id, location)
     except BaseException:

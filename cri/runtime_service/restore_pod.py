@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from cri.joined import Progress
 from cri.runtime_service.create_container import create_restored
 from cri.runtime_service.run_pod_sandbox import run_pod_sandbox
 from cri.specgen.validate import check_container_config
-from cri.teardown import remove_sandbox
+from cri.teardown import all_of, remove_sandbox
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -55,15 +54,19 @@ async def _restore(
     ask = api.RunPodSandboxRequest(config=request.config, runtime_handler=request.runtime_handler)
     sandbox_id = (await run_pod_sandbox(daemon, ask, call)).pod_sandbox_id
     response = api.RestorePodResponse(pod_sandbox_id=sandbox_id)
-    work = Path(tempfile.mkdtemp(prefix="restore-", dir=daemon.paths.root))
+    work = daemon.trash.room("restore-")
     try:
+
+        async def create(config: api.ContainerConfig, unpacked: Path) -> None:
+            await asyncio.to_thread(archive.unpack, archives[config.metadata.name], unpacked)
+            record = await create_restored(daemon, sandbox_id, config, Restored(directory=unpacked, criu=criu))
+            made[config.metadata.name] = record.id
+
+        made: dict[str, str] = {}
+        await all_of(create(config, work / str(index)) for index, config in enumerate(request.container_configs))
         for config in request.container_configs:
             name = config.metadata.name
-            unpacked = work / str(len(response.restored_containers))
-            unpacked.mkdir(mode=0o700)
-            await asyncio.to_thread(archive.unpack, archives[name], unpacked)
-            record = await create_restored(daemon, sandbox_id, config, Restored(directory=unpacked, criu=criu))
-            response.restored_containers.add(name=name, container_id=record.id)
+            response.restored_containers.add(name=name, container_id=made[name])
     except BaseException:
         await asyncio.gather(remove_sandbox(daemon, sandbox_id), return_exceptions=True)
         raise
