@@ -27,10 +27,19 @@ print(json.dumps({"loaded": loaded, "ordinary": ordinary, "all": everything}))
 """
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("packages")
+    shutil.copytree(ROOT / "oci", directory / "oci", ignore=shutil.ignore_patterns("__pycache__"))
+    return directory
+
+
 @pytest.fixture
-def packages(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "oci", tmp_path / "oci", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+def packages(copy: Path) -> Path:
+    """Our packages in a place of their own, where no verb has been used yet."""
+    for path in files(copy):
+        path.unlink()
+    return copy
 
 
 def loaded(packages: Path, verb: str) -> dict[str, list[str]]:
@@ -55,9 +64,11 @@ def test_the_second_time_a_verb_comes_from_one_file(packages: Path) -> None:
 def test_a_changed_source_is_noticed(packages: Path) -> None:
     loaded(packages, "state")
     state = packages / "oci/cli/state_verb.py"
-    state.write_text(state.read_text() + "\nCHANGED = True\n")
+    before = state.read_text()
+    state.write_text(before + "\nCHANGED = True\n")
     assert "oci.cli.state_verb" in loaded(packages, "state")["ordinary"]
     assert "oci.cli.state_verb" not in loaded(packages, "state")["ordinary"]
+    state.write_text(before)
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xe9\x01\x00\x00\x00"])
