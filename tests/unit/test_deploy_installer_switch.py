@@ -189,6 +189,15 @@ def test_data_is_kept_on_request(node: FakeNode) -> None:
     assert (node.root / "var/lib/coracle/state.db").exists()
 
 
+def test_the_daemons_network_goes_with_it(node: FakeNode) -> None:
+    drop_in = node.root / names.CONFIG_DROP_IN.lstrip("/")
+    drop_in.write_text('[network]\nbridge = "br7"\n')
+    install.remove(node.context(), quiet)
+    clear, stop = node.calls().index("coracle clear"), node.calls().index("systemctl stop coracle.service")
+    assert clear < stop < node.calls().index("ip link delete br7")
+    assert "nft delete table inet coracle-br7" in node.calls()
+
+
 def test_data_that_was_there_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sync", lambda: None)
     node = FakeNode.make(tmp_path)
