@@ -107,7 +107,8 @@ def test_node_under_pressure_evicts_the_greediest(cluster: Cluster, work: Worklo
     try:
         ended = work.when("greedy", lambda pod: pod["status"]["phase"] == "Failed", "evicted", seconds=120)
         assert ended["status"]["reason"] == "Evicted"
-        assert "memory" in ended["status"]["message"]
+        # Either it was chosen, or the kubelet that came back would not take it again.
+        assert "memory" in ended["status"]["message"].lower()
     finally:
         cluster.restart_kubelet()
 

@@ -125,13 +125,19 @@ def test_lifecycle_hooks_and_termination_message(work: Workload, images: ImageNa
     main = container(
         "main",
         images.busybox,
-        "trap 'cat /tmp/stopped > /proc/1/fd/1; exit 0' TERM; while :; do sleep 0.1; done",
+        "echo up; trap 'cat /tmp/stopped > /proc/1/fd/1; exit 0' TERM; while :; do sleep 0.1; done",
         lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "echo stopping > /tmp/stopped"]}}},
     )
     work.run(pod("stopped", main, terminationGracePeriodSeconds=20))
     follows = work.kubectl.start("logs", "-f", "stopped")
-    work.remove("Pod", "stopped")
-    assert follows.communicate(timeout=20)[0] == "stopping\n"
+    try:
+        assert follows.stdout is not None
+        assert follows.stdout.readline() == "up\n"
+        work.remove("Pod", "stopped")
+        assert follows.stdout.readline() == "stopping\n"
+    finally:
+        follows.kill()
+        follows.communicate()
 
 
 def test_image_that_is_not_there(work: Workload, images: ImageNames) -> None:

@@ -73,8 +73,6 @@ def build(name: str, directory: Path) -> None:
         if source.module == "k8s.io/kubernetes":
             _stand_in_for_staging(scratch)
         _go(["get", f"{source.module}@{source.version}"], scratch)
-        # In the version that the module asks for.
-        _go(["get", source.package], scratch)
         verb = ["test", "-c"] if name.endswith(".test") else ["build"]
         flags = f"-s -w {_version_stamps()}" if source.module == "k8s.io/kubernetes" else "-s -w"
         target = str(directory.resolve() / name)
