@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def run(
     shown: dict[bytes, BinaryIO] = {b"o": sys.stdout.buffer, b"e": sys.stderr.buffer}
     try:
         with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.settimeout(None)  # a limit would be the sender's as well
             request = {"argv": list(argv), "env": dict(env or {}), "cwd": cwd, "stdin": stdin is not None}
             connection.sendall(json.dumps(request).encode() + b"\n")
             if stdin is not None:
@@ -74,7 +76,8 @@ def _exactly(connection: socket.socket, size: int, deadline: float | None) -> by
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise TimeoutError
-        connection.settimeout(left)
+        if not select.select([connection], [], [], left)[0]:
+            raise TimeoutError
         part = connection.recv(size - len(data))
         if not part:
             raise ConnectionResetError("the guest hung up")
