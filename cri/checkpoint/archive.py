@@ -20,7 +20,7 @@ _MOST_MEMBERS: Final = 200_000
 
 def pack(directory: Path, location: Path) -> None:
     """All of `directory`, readable by nobody else: it holds a process's memory. In one piece or not at all."""
-    temporary = location.with_name(f".{location.name}.{secrets.token_hex(4)}")
+    temporary = location.with_name(f".checkpoint-{secrets.token_hex(8)}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:

@@ -35,8 +35,11 @@ def _location(path: str) -> Path:
     location = Path(path)
     if not location.is_absolute():
         raise InvalidArgument("location", f"{path!r} is not an absolute path")
-    if not location.parent.is_dir():
-        raise InvalidArgument("location", f"{location.parent} is no directory")
-    if location.is_dir():
-        raise InvalidArgument("location", f"{location} is a directory")
+    try:
+        if not location.parent.is_dir():
+            raise InvalidArgument("location", f"{location.parent} is no directory")
+        if location.is_dir():
+            raise InvalidArgument("location", f"{location} is a directory")
+    except (OSError, ValueError) as error:
+        raise InvalidArgument("location", f"{path!r}: {error}") from None
     return location

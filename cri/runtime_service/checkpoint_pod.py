@@ -41,7 +41,11 @@ async def checkpoint_pod(daemon: Daemon, request: api.CheckpointPodRequest, call
 
 def _empty_directory(path: str) -> Path:
     directory = Path(path)
-    if not directory.is_absolute() or not directory.is_dir() or os.listdir(directory):
+    try:
+        usable = directory.is_absolute() and directory.is_dir() and not os.listdir(directory)
+    except (OSError, ValueError) as error:
+        raise InvalidArgument("output_path", f"{path!r}: {error}") from None
+    if not usable:
         raise InvalidArgument("output_path", f"{path!r} is not an existing, empty directory")
     return directory
 
