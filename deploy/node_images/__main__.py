@@ -9,7 +9,7 @@ import click
 from deploy.bundle.assemble import PROJECT, Bundle, BundleSettings
 from deploy.image import Image, Registry, write_layout
 from deploy.node_images.archive import write_image_archive
-from deploy.node_images.base import read_base
+from deploy.node_images.base_image import read_base
 from deploy.node_images.installer import installer_image
 from deploy.node_images.kind import kind_image
 

@@ -14,7 +14,7 @@ from deploy.bundle.assemble import Bundle
 from deploy.image import Image, ImageConfig, LayerBuilder
 from deploy.node_images import contents
 from deploy.node_images.archive import write_image_archive
-from deploy.node_images.base import read_base
+from deploy.node_images.base_image import read_base
 from deploy.node_images.installer import installer_image
 from deploy.node_images.kind import kind_image
 from e2e.bundle.checks import CheckFailed, answer_of

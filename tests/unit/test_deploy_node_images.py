@@ -16,7 +16,7 @@ from deploy.bundle.assemble import PROJECT
 from deploy.image import Compression, Image, ImageConfig, LayerBuilder, Platform, write_layout
 from deploy.node_images import contents
 from deploy.node_images.archive import write_image_archive
-from deploy.node_images.base import BaseImageError, read_base
+from deploy.node_images.base_image import BaseImageError, read_base
 from deploy.node_images.kind import UNIT, BundleIncomplete, kind_image
 
 AMD64 = Platform(architecture="amd64")
