@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.image import Layer, LayerBuilder, Platform, Registry
-from deploy.node_images.base import read_base
+from deploy.node_images.base_image import read_base
 from e2e.images.busybox import add_busybox, static_busybox
 from e2e.images.catalog import cached_layer, stamped
 from e2e.paths import CACHE
