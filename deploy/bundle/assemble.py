@@ -13,7 +13,7 @@ from typing import Final
 
 from deploy.bundle.archive import source_date
 from deploy.bundle.compile import compile_modules, preload_verbs
-from deploy.bundle.completion import write_completion
+from deploy.bundle.completion import write_completion, write_profile
 from deploy.bundle.entry import write_commands
 from deploy.bundle.interpreter import Interpreter
 from deploy.bundle.manifest import LICENCES, write_checksums, write_manifest
@@ -26,8 +26,6 @@ PROJECT: Final = Path(__file__).resolve().parents[2]
 # Where a directory of the project goes in share/, when the project has it.
 _SHARED: Final = {
     "deploy/systemd": "systemd",
-    "deploy/apparmor": "apparmor",
-    "deploy/sysctl": "sysctl",
     "examples": "examples",
 }
 _DOCUMENTS: Final = ("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "NOTICE", "docs/install.md")
@@ -88,6 +86,7 @@ class Bundle:
         compile_modules(self.root, [self.root / "lib" / self.interpreter.name, self.root / "site"], base=self.root)
         preload_verbs(self.root)
         write_completion(self.root)
+        write_profile(self.root)
         self.describe()
         return self.root
 

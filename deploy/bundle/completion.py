@@ -1,4 +1,4 @@
-"""Shell completion and the commands' help as text, both asked of the bundle's own commands."""
+"""What the bundle's own commands can say best: shell completion, their help as text, the profile they load."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def write_completion(root: Path) -> None:
     (root / "share/doc").mkdir(parents=True, exist_ok=True)
     for command in ("coracle", "coracle-oci"):
         (root / f"share/doc/{command}.txt").write_text(_help(root, command))
+
+
+def write_profile(root: Path) -> None:
+    """The AppArmor profile that the daemon loads by itself, for those who load profiles their own way."""
+    code = "import sys; sys.path.append(sys.argv[1]); from cri.apparmor import PROFILE; print(PROFILE.strip())"
+    target = root / "share/apparmor/coracle-default"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(_answer(root, "python3", "-I", "-S", "-c", code, str(root / "site")))
 
 
 def _help(root: Path, command: str) -> str:
