@@ -619,33 +619,6 @@ def test_overlays_without_descriptors_of_layers(form: LayerForm) -> None:
     assert str(layers.path) not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_overlays_without_descriptors_are_private_where_the_host_shares_its_mounts() -> None:
-    """As systemd does. A root that is shared with anybody cannot be pivoted to."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.mount(None, "/", None, syscalls.MS_SHARED | syscalls.MS_REC)
-            with bench(LayerForm.DIRECTORY, Way.ATTACHED) as layers:
-                layers.add(archive((entry("f"), b"x")))
-                with layers.overlay() as fd:
-                    place = layers.path / "place"
-                    place.mkdir()
-                    syscalls.mount("place", place, "tmpfs")
-                    syscalls.mount(None, place, None, syscalls.MS_PRIVATE)
-                    (place / "root").mkdir()
-                    syscalls.move_mount(fd, syscalls.AT_FDCWD, str(place / "root"))
-                    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-                    (line,) = (line for line in lines if f" {place}/root " in line)
-                    syscalls.umount2(place, syscalls.MNT_DETACH)
-                    place.rmdir()
-                    status = int("shared:" in line)
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
 # --- what layers only imply ----------------------------------------------------------------------------------------
 
 
