@@ -16,6 +16,7 @@ from cri.api import runtime_pb2 as api
 from cri.config.schema import NriSettings, Settings
 from cri.daemon import Daemon
 from cri.errors import NotFound
+from cri.live import LiveContainer
 from cri.nri import ttrpc
 from cri.nri.api import nri_pb2 as nri
 from cri.nri.lifecycle import Nri
@@ -95,6 +96,7 @@ class FakeDaemon:
         self.cgroups = Cgroups()
         self.sandboxes: Records[SandboxRecord] = Records()
         self.containers: Records[ContainerRecord] = Records()
+        self.live_containers: dict[str, LiveContainer] = {}
         self.nri = Nri(cast(Daemon, self))
 
     @property
