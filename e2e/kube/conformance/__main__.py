@@ -28,7 +28,7 @@ from e2e.runtime import Runtime
 @click.option("--bin", "programs", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--runtime", type=click.Choice(runtimes.RUNTIMES), default="coracle", show_default=True)
 @click.option("--focus", default=selection.FOCUS, show_default=True, help="Specs that match this regular expression.")
-@click.option("--skip", default=selection.skip_pattern(), help="No specs that match this one.")
+@click.option("--skip", default="", help="No specs that match this one.")
 @click.option("--processes", default=8, show_default=True, help="Specs that run at the same time.")
 @click.option("--proxy-mode", default="nftables", type=click.Choice(["nftables", "iptables"]))
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and the JSON report in this directory.")
@@ -58,9 +58,7 @@ def main(
         stack.callback(cluster.stop)
         stack.callback(cluster.copy_logs, results)
         cluster.start()
-        click.echo(f"a node with {subject.name} {subject.version()}; left out:")
-        for pattern, reason in selection.LEFT_OUT.items():
-            click.echo(f"  {pattern}: {reason}")
+        click.echo(f"a node with {subject.name} {subject.version()}")
         repositories = directory / "repositories.yaml"
         repositories.write_text(json.dumps(registries(registry.address)))
         specs = _run(cluster, results, repositories, focus, skip, processes)
