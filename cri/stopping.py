@@ -43,8 +43,9 @@ async def stop_container(daemon: Daemon, record: ContainerRecord, grace_s: float
         return
     live.stop_deadline = min(live.stop_deadline or float("inf"), loop.time() + grace_s)
     number = signal_number(record.stop_signal)
-    await _signal(daemon, record, number)
+    # Asked before: a handler that comes while the signal is on its way may have come too late for it.
     resend = not _handles(record.pid, number)
+    await _signal(daemon, record, number)
     while not live.exited.is_set():
         remaining = live.stop_deadline - loop.time()
         if remaining <= 0:

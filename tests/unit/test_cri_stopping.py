@@ -60,6 +60,25 @@ async def test_the_signal_is_sent_again_once_there_is_a_handler(
     assert shim.calls == ["kill", "kill"]
 
 
+async def test_a_handler_that_came_while_the_signal_was_sent_gets_another(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel dropped the first: it came before the handler, and the process must not wait for its kill."""
+    _, shim = add_pod(daemon)
+    record = add_container(daemon, shim)
+    shim.obeys = False
+    kill = shim.kill
+
+    async def send(container_id: str, number: int, *, all: bool = False) -> None:
+        await kill(container_id, number, all=all)
+        shim.obeys = True  # from now on there is a handler
+
+    monkeypatch.setattr(shim, "kill", send)
+    monkeypatch.setattr(stopping, "_handles", lambda pid, number: shim.obeys)
+    await stop_container(daemon, record, 3600)
+    assert shim.calls.count("kill") == 2
+
+
 async def test_the_shortest_grace_counts(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "_handles", lambda pid, number: True)
     _, shim = add_pod(daemon)
