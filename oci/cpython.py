@@ -37,6 +37,7 @@ _NEW: Final = -8
 # struct type_cache_entry (Include/internal/pycore_typeobject.h): version, padding, name, value.
 _ENTRY: Final = struct.Struct("=I4xQQ")
 ENTRY_BYTES: Final = _ENTRY.size
+_NAME_AT: Final = 8
 _ENTRIES: Final = 4096
 _RUNTIME_BYTES: Final = 1 << 18
 
@@ -79,11 +80,15 @@ def raise_counts(routines: Routines, cache: tuple[int, int] | None) -> None:
     found.update(zip(map(id, further), further, strict=True))
     for own in living, near, found, further:
         found.pop(id(own), None)
-    names: set[int] = set()
+    addresses = array.array("Q", found)
+    routines.add(addresses.buffer_info()[0], len(addresses), RAISE, 8)
     if cache is not None:
-        names = set(name for _, name, _ in _ENTRY.iter_unpack(ctypes.string_at(cache[0], cache[1] - cache[0])) if name)
-    addresses = array.array("Q", names.union(found))
-    routines.add(addresses.buffer_info()[0], len(addresses), RAISE)
+        raise_names(routines, cache)
+
+
+def raise_names(routines: Routines, cache: tuple[int, int]) -> None:
+    """Of all entries at once: any lookup may drop one, and with it the last reference to its name."""
+    routines.add(cache[0] + _NAME_AT, _ENTRIES, RAISE, _ENTRY.size)
 
 
 def unsafe_entries(table: bytes) -> Iterator[tuple[int, bytes]]:
@@ -91,7 +96,8 @@ def unsafe_entries(table: bytes) -> Iterator[tuple[int, bytes]]:
     after `raise_counts`: an entry owns a reference to its name, and one without is right only where counts are raised.
     """
     for index, (_, name, _) in enumerate(_ENTRY.iter_unpack(table)):
-        if not name or ctypes.c_int64.from_address(name).value < RAISE // 2:
+        # The name may be gone by now, and something else be there.
+        if not name or ctypes.c_int64.from_address(name).value >> 32 != RAISE >> 32:
             yield index * _ENTRY.size, _ENTRY.pack(0, id(None), 0)
 
 

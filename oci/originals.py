@@ -82,6 +82,8 @@ def keep(routines: Routines, cache: tuple[int, int] | None) -> Originals:
                 compared.extend((first, last - first, apart % _WORD))
             offset += end - start
         originals = Originals(routines, compared)
+        if cache is not None:
+            cpython.raise_names(routines, cache)
         _replace(routines, replaced, memfd)
         if cache is not None:
             _make_safe(memfd, cache, replaced)

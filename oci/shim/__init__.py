@@ -18,6 +18,7 @@ the work, goes with it, and so does a worker that hangs on a dead volume: the sh
     log_file.py    the file, written in whole lines; limited_log.py where there are limits
     foreign.py     exits of processes that are not our children
     records.py     exit records on disk
+    description.py all that is known, for a new daemon
     buffer.py, sockets.py   reading and sockets, for few pages
     warm.py, gather.py      in the launcher: rehearsals, and where in memory things lie
     work/          what runs in a worker, one file for each kind of work

@@ -13,13 +13,13 @@ from oci.protocol.failures import ProtocolError
 from oci.protocol.forking import ForkShim
 from oci.shim.address import SOCKET_NAME
 from oci.shim.containers import Containers
+from oci.shim.description import describe
 from oci.shim.engine import Engine
 from oci.shim.execs import Execs
 from oci.shim.loop import Children, Loop
 from oci.shim.sandbox import Sandbox
 from oci.shim.server import Request, Server
 from oci.shim.sockets import Socket
-from oci.shim.work import description
 from oci.shim.workers import Outcome, Workers, nothing
 
 LOG_NAME: Final = "shim.log"
@@ -86,13 +86,11 @@ class Shim:
         verb(request)
 
     def _describe(self, request: Request) -> None:
-        sandbox = self._sandbox
-        known = (os.getpid(), self._containers.all(), self._execs.describe())
-        self._workers.spawn(request, lambda: description.describe(sandbox, *known), nothing)
+        sandbox, containers, execs = self._sandbox, self._containers.all(), self._execs.describe()
+        request.reply(describe(sandbox, os.getpid(), containers, execs))
 
     def _handles(self, request: Request) -> None:
-        container = self._containers.get(request.key)
-        self._workers.spawn(request, lambda: description.handles(container), nothing)
+        request.reply(self._containers.get(request.key).handles())
 
     def _create(self, request: Request) -> None:
         self._containers.create(request, self._sandbox)

@@ -20,13 +20,17 @@ SOURCE = """
 add:
     endbr64
 1:  test rsi, rsi
-    jz 2f
+    jz 3f
     mov rax, [rdi]
+    test rax, rax
+    jz 2f
+    cmp dword ptr [rax+4], 0
+    jne 2f
     add [rax], rdx
-    add rdi, 8
+2:  add rdi, rcx
     dec rsi
     jmp 1b
-2:  xor eax, eax
+3:  xor eax, eax
     ret
 .balign 16
 replace:
@@ -162,8 +166,8 @@ def test_add() -> None:
     assert LOADED is not None
     words = array.array("Q", (5, 6, 7))
     start, _ = words.buffer_info()
-    addresses = array.array("Q", (start, start + 16))
-    LOADED.add(addresses.buffer_info()[0], 2, 1 << 40)
+    addresses = array.array("Q", (start, 1, start + 16, 1, 0, 1, start, 1))
+    LOADED.add(addresses.buffer_info()[0], 4, 1 << 40, 16)
     assert list(words) == [5 + (1 << 40), 6, 7 + (1 << 40)]
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from oci.protocol.messages import ExecState, SandboxNamespaces, ShimState
 from oci.shim.container import Container
-from oci.shim.workers import Outcome
 
 if TYPE_CHECKING:
     from oci.shim.sandbox import Sandbox
@@ -18,12 +17,8 @@ def describe(
     pid: int,
     containers: Sequence[Container],
     execs: tuple[ExecState, ...],
-) -> Outcome:
+) -> ShimState:
     namespaces = sandbox.namespaces()
     held = {name: getattr(namespaces, name) for name in (*SandboxNamespaces.FDS, "init_pid")}
     known = tuple(container.describe() for container in containers)
-    return Outcome(answer=ShimState(sandbox_id=sandbox.id, pid=pid, containers=known, execs=execs, **held))
-
-
-def handles(container: Container) -> Outcome:
-    return Outcome(answer=container.handles())
+    return ShimState(sandbox_id=sandbox.id, pid=pid, containers=known, execs=execs, **held)
