@@ -133,7 +133,8 @@ def test_node_reboots(cluster: Cluster, daemon: Daemon, work: Workload, steady: 
     address = work.api.get(work.path("Service", steady))["spec"]["clusterIP"]
     until("the Service to answer", lambda: _fetch(address))
     ready = [one for one in daemon.client.pods() if one.state == pb.PodSandboxState.SANDBOX_READY]
-    assert len(ready) == len(work.api.get("/api/v1/pods")["items"])
+    running = work.api.get("/api/v1/pods?fieldSelector=status.phase%3DRunning")["items"]
+    assert {one.metadata.uid for one in ready} == {pod["metadata"]["uid"] for pod in running}
 
 
 @contextmanager
@@ -236,6 +237,6 @@ def _with_another_version(directory: Path) -> Path:
     """A copy of the packages that says it is a later version, as an upgrade puts beside the old one."""
     for package in ("cri", "oci", "cni", "imagesvc"):
         shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
-    version = directory / "cri" / "version.py"
+    version = directory / "oci" / "version.py"
     version.write_text(re.sub(r"^(VERSION: Final = ).*$", r'\1"99.0.0"', version.read_text(), flags=re.MULTILINE))
     return directory

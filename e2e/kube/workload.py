@@ -105,9 +105,10 @@ def condition(pod: Document, kind: str) -> bool:
 
 
 def container_status(pod: Document, name: str) -> Document:
+    """Without a state while the kubelet has told nothing of the container."""
     status = pod["status"]
     lists = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
-    return next(one for key in lists for one in status.get(key, ()) if one["name"] == name)
+    return next((one for key in lists for one in status.get(key, ()) if one["name"] == name), {"state": {}})
 
 
 def restarts(pod: Document) -> int:
