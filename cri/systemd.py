@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Final
+
+_PATIENCE_S: Final = 2.0
 
 
 def notify(state: str, address: str | None = None) -> None:
@@ -12,6 +15,8 @@ def notify(state: str, address: str | None = None) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        # A systemd that reads nothing for so long must not keep us from our work.
+        sock.settimeout(_PATIENCE_S)
         try:
             sock.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
         except OSError:
