@@ -2,5 +2,5 @@
 
 __main__.py   the command line: `python -m e2e.kube.conformance --bin DIRECTORY`
 images.py     stand-ins for the images that the tests pull
-selection.py  which specs run
+selection.py  which specs run, and why some cannot
 """

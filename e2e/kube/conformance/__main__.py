@@ -28,7 +28,7 @@ from e2e.runtime import Runtime
 @click.option("--bin", "programs", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--runtime", type=click.Choice(runtimes.RUNTIMES), default="coracle", show_default=True)
 @click.option("--focus", default=selection.FOCUS, show_default=True, help="Specs that match this regular expression.")
-@click.option("--skip", default="", help="No specs that match this one.")
+@click.option("--skip", default="|".join(selection.left_out()), help="No specs that match this one.")
 @click.option("--processes", default=8, show_default=True, help="Specs that run at the same time.")
 @click.option("--proxy-mode", default="nftables", type=click.Choice(["nftables", "iptables"]))
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and the JSON report in this directory.")
@@ -59,6 +59,8 @@ def main(
         stack.callback(cluster.copy_logs, results)
         cluster.start()
         click.echo(f"a node with {subject.name} {subject.version()}")
+        for pattern, reason in selection.left_out().items():
+            click.echo(f"left out: {pattern}: {reason}")
         repositories = directory / "repositories.yaml"
         repositories.write_text(json.dumps(registries(registry.address)))
         specs = _run(cluster, results, repositories, focus, skip, processes)
