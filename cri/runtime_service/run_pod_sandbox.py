@@ -78,7 +78,18 @@ async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Prog
     except BaseException as error:
         progress.enter("undoing what was made")
         await undo_sandbox(daemon, record.id, error)
+        if isinstance(error, OSError) and (refused := _refused_sysctl(error, config)):
+            raise refused from error
         raise
+
+
+def _refused_sysctl(error: OSError, config: api.PodSandboxConfig) -> InvalidArgument | None:
+    """The kernel knows which values are possible, and which sysctls there are; a wrong one is the caller's fault."""
+    what = str(error.filename or "")
+    for name, value in config.linux.sysctls.items():
+        if what == f"sysctl {name} = {value!r}":
+            return InvalidArgument(f"config.linux.sysctls[{name!r}]", f"{value!r}: {error.strerror}")
+    return None
 
 
 def _existing(daemon: Daemon, config: api.PodSandboxConfig) -> SandboxRecord | None:

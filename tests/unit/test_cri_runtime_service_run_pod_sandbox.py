@@ -14,7 +14,7 @@ from cri.api import runtime_pb2 as api
 from cri.daemon import Daemon
 from cri.errors import AlreadyExists, FailedPrecondition, Unavailable
 from cri.host import process_state
-from cri.runtime_service.run_pod_sandbox import run_pod_sandbox
+from cri.runtime_service.run_pod_sandbox import _refused_sysctl, run_pod_sandbox
 from cri.runtime_service.update_pod_sandbox_resources import update_pod_sandbox_resources
 from cri.state.machine import SandboxState
 from cri.teardown import stop_sandbox
@@ -116,3 +116,11 @@ async def test_resources_that_come_late_do_not_revive_a_pod(daemon: Daemon, monk
     assert daemon.sandboxes.need(pod.id).state is SandboxState.NOT_READY
     with pytest.raises(FailedPrecondition):
         await update_pod_sandbox_resources(daemon, api.UpdatePodSandboxResourcesRequest(pod_sandbox_id=pod.id), CALL)
+
+
+def test_a_value_that_the_kernel_refuses_is_the_callers_fault() -> None:
+    name = "net.ipv4.ip_unprivileged_port_start"
+    config = api.PodSandboxConfig(linux=api.LinuxPodSandboxConfig(sysctls={"net.core.somaxconn": "1", name: " "}))
+    refused = _refused_sysctl(OSError(22, "Invalid argument", f"sysctl {name} = ' '"), config)
+    assert str(refused) == f"config.linux.sysctls['{name}']: ' ': Invalid argument"
+    assert _refused_sysctl(OSError(28, "No space left on device", "/run/x"), config) is None
