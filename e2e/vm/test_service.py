@@ -58,7 +58,7 @@ def test_pods_outlive_restart_kill_and_stop(node: Node) -> None:
 
 def test_a_reload_changes_what_can_be_changed(node: Node) -> None:
     before = node.property("MainPID")
-    node.shell("mkdir -p /etc/coracle && printf '[coracle]\\nlog_level = \"debug\"\\n' > /etc/coracle/coracle.toml")
+    node.shell("mkdir -p /etc/coracle && printf 'log_level = \"debug\"\\n' > /etc/coracle/coracle.toml")
     node.shell("systemctl reload coracle && sleep 2")
     assert node.property("MainPID") == before
     assert "setting changed" in node.journal()
