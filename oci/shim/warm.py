@@ -180,6 +180,7 @@ class _Daemon:
         self._socket = sock
         self._directory = directory
         self._last = 0
+        self._heard: set[type | None] = set()
 
     def play(self) -> None:
         self._ask(messages.SandboxSetup(network=False, ipc=False))
@@ -201,9 +202,13 @@ class _Daemon:
         self._await(None)
 
     def _await(self, event: type | None) -> None:
-        while True:
+        """An event may come before the answer to what led to it: what ends at once has ended by then."""
+        while event not in self._heard:
             received = transport.receive(self._socket)
             if received is None:
                 raise ConnectionError
-            if received.id == self._last if event is None else isinstance(received.message, event):
-                return
+            if received.id == self._last:
+                if event is None:
+                    return
+            else:
+                self._heard.add(type(received.message))
