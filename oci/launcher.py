@@ -35,7 +35,7 @@ from oci.shim.warm import warm
 
 SOCKET_FD: Final = 3
 _NAME: Final = "coracle-launch"
-_REHEARSALS: Final = 2
+_REHEARSALS: Final = 16
 _QUIET_MS: Final = 100
 _CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY: Final = socket.CMSG_SPACE(8)
@@ -100,11 +100,8 @@ class Launcher:
         """From here on everything stays where it is. What the forks will write to lies apart from what they share."""
         gc.collect()
         loaded = routines.load()
-        cache = None
-        if loaded is not None and cpython.is_known():
-            cpython.still(cpython.all_code())
-            cache = cpython.type_cache()
-            cpython.raise_counts(loaded, cache)
+        if loaded is not None and cpython.counts_come_first():
+            cpython.raise_counts(loaded)
             gc.collect()  # also empties the lists of tuples to be used again, which lie everywhere
         self._ballast = fill_holes()  # for the shims to put their own objects side by side
         gc.freeze()
@@ -112,7 +109,7 @@ class Launcher:
         originals = None
         try:
             if loaded is not None:
-                originals = keep(loaded, cache)
+                originals = keep(loaded)
                 self._shim.rest_with(originals.restore)
         except OSError as error:
             self._problems.append(f"shims will use more memory, nothing gives it back: {error}")

@@ -9,8 +9,7 @@ file can go back: MADV_DONTNEED gives the copy up, and the next access finds the
     restore()    in the launcher and in every shim, when there is nothing to do: each page of its own is compared with
                  the file's and given up where they are equal, which changes nothing that anybody could notice
 
-Equal is also what differs only in reference counts that do not matter, and the table of attribute lookups may go back
-to what it was (`oci.cpython`). Measured on 3.11: a shim with one container has 0.3 MB of its own instead of 1.1.
+Equal is also what differs only in reference counts that do not matter (`oci.cpython`).
 
 Nothing may be written between the look and the act, so both are done by `oci.routines`, with signals blocked. A range
 that has been unmapped since has no pages; what is mapped in its place differs. The file can be neither changed nor
@@ -25,10 +24,9 @@ import mmap
 import os
 import signal
 from _signal import pthread_sigmask  # type: ignore[import-not-found] # without the enums of its Python half
-from collections.abc import Iterator
 from typing import Final
 
-from oci import cpython, syscalls
+from oci import syscalls
 from oci.merging import writable_mappings
 from oci.routines import Routines
 
@@ -65,8 +63,8 @@ class Originals:
         return given_up
 
 
-def keep(routines: Routines, cache: tuple[int, int] | None) -> Originals:
-    """`cache` is where `cpython.type_cache` is, after `cpython.raise_counts`. Raises OSError; nothing is lost then."""
+def keep(routines: Routines) -> Originals:
+    """After `cpython.raise_counts`, where that can be. Raises OSError; nothing is lost then."""
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         found = list(writable_mappings(file.read()))
     size = sum(end - start for start, end in found)
@@ -78,35 +76,14 @@ def keep(routines: Routines, cache: tuple[int, int] | None) -> Originals:
         offset = 0
         for start, end in found:
             replaced.extend((start, end - start, offset))
-            for first, last, apart in _parts(start, end, distance + offset - start, cache):
-                compared.extend((first, last - first, apart % _WORD))
+            compared.extend((start, end - start, (distance + offset - start) % _WORD))
             offset += end - start
         originals = Originals(routines, compared)
-        if cache is not None:
-            cpython.raise_names(routines, cache)
         _replace(routines, replaced, memfd)
-        if cache is not None:
-            _make_safe(memfd, cache, replaced)
         fcntl.fcntl(memfd, syscalls.F_ADD_SEALS, _SEALS)
     finally:
         os.close(memfd)
     return originals
-
-
-def _parts(start: int, end: int, distance: int, cache: tuple[int, int] | None) -> Iterator[tuple[int, int, int]]:
-    """Start, end, distance. The cache's pages are compared with themselves, so that they always go back.
-
-    No entry lies half in such a page: it would keep its name and version and get another's value.
-    """
-    if cache is None or not start <= cache[0] < cache[1] <= end:
-        yield start, end, distance
-        return
-    first, last = -(-cache[0] // _PAGE) * _PAGE, cache[1] // _PAGE * _PAGE
-    while first < last and (first - cache[0]) % cpython.ENTRY_BYTES:
-        first += _PAGE
-    while first < last and (last - cache[0]) % cpython.ENTRY_BYTES:
-        last -= _PAGE
-    yield from ((start, first, distance), (first, last, 0), (last, end, distance))
 
 
 def _replace(routines: Routines, ranges: array.array[int], memfd: int) -> None:
@@ -116,13 +93,3 @@ def _replace(routines: Routines, ranges: array.array[int], memfd: int) -> None:
     pthread_sigmask(_SIG_SETMASK, mask)
     if left:
         raise OSError(0, f"{left} of {words // 3} ranges of memory could not be mapped from a file")
-
-
-def _make_safe(memfd: int, cache: tuple[int, int], ranges: array.array[int]) -> None:
-    """In the file, before any page goes back to it."""
-    for start, length, offset in zip(ranges[::3], ranges[1::3], ranges[2::3], strict=True):
-        if start <= cache[0] < start + length:
-            table = offset + cache[0] - start
-            content = os.pread(memfd, cache[1] - cache[0], table)
-            for place, entry in cpython.unsafe_entries(content):
-                os.pwrite(memfd, entry, table + place)

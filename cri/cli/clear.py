@@ -1,6 +1,6 @@
 """`coracle clear`: stop and remove every pod at a CRI socket, Coracle's own or another runtime's.
 
-What a node needs before its kubelet is given another runtime: the old one's pods would hold ports, addresses and cgroups.
+What a node needs before its kubelet is given another runtime: the old pods would hold ports, addresses and cgroups.
 """
 
 from __future__ import annotations

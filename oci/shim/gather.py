@@ -3,8 +3,8 @@
 To call a function is to write to its code object and to the function itself: references are counted there. Left where
 the imports have put them, each lies on a page of its own among what no shim ever touches, and every shim gets its own
 copy of that page. So one life is watched, and what it has called is made anew, in the order of the calls (measured: 45
-kB less of each shim's own), and made `still`: code that is new again would be counted and rewritten in every shim. All
-but what decodes specifications, which is called often, by workers.
+kB less of each shim's own), but for what decodes specifications, which is called often, by workers. Only before the
+rehearsals: a new code object has to be warmed again.
 
 What a shim allocates would be put into the holes that imports and rehearsals have left, all over the memory: the
 allocator (pymalloc) keeps small objects by size, in pools of 16 KiB. With the holes filled they come to lie side by
@@ -21,8 +21,6 @@ import sys
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
 from typing import Any, Final
-
-from oci import cpython
 
 _POOL: Final = 16 << 10
 _POOL_HEADER: Final = 48
@@ -60,8 +58,6 @@ def gather(called: list[CodeType]) -> None:
     ballast = fill_holes()
     for code in called:
         _copy(code, wanted, copies)
-    if cpython.is_known():
-        cpython.still(copies.values())
     new = {}
     functions.sort(key=lambda function: called.index(function.__code__))
     for function in functions:

@@ -27,7 +27,7 @@ from oci.spec import Process, Spec
 
 # A function's code is rewritten after eight calls, and what that found is settled some calls later.
 _ROUNDS: Final = 24
-_LIVES: Final = 2  # what is called in them does not change any more (`oci.shim.gather`)
+_LIVES: Final = 12
 #: Seconds after which a process that nobody ended ends.
 _PATIENCE: Final = 5
 _ID: Final = "0" * 64
