@@ -22,6 +22,7 @@ from oci.protocol.messages import ContainerExited
 from oci.shim.address import listen
 from oci.shim.become import become
 from oci.shim.shim import Shim as ShimProcess
+from oci.shim.sockets import Socket
 from oci.spec import Process
 
 
@@ -32,6 +33,9 @@ class HostEngine:
         process = request.spec.process
         assert process is not None
         return _launch(process, request.stdio, wait=True)
+
+    def become_container(self, request: CreateRequest, own: ChildChannel, parent: Socket) -> NoReturn:
+        raise AssertionError("the first process of a pid namespace is nothing to be without root")
 
     def become_process(self, request: ExecRequest, child: socket.socket, parent: socket.socket) -> NoReturn:
         parent.close()
