@@ -138,3 +138,18 @@ def test_the_dockerfile_writes_the_files_that_the_builder_writes() -> None:
     text = (PROJECT / "deploy/docker/Dockerfile.kind-node").read_text()
     for path in (*contents.FILES, *contents.LINKS, *contents.HIDDEN):
         assert f"/{path}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "link"), [("../out", ""), ("/out", ""), ("blobs/l", "../../out"), ("l", "/etc/passwd"), ("pipe", None)]
+)
+def test_an_archive_that_leads_out_is_refused(tmp_path: Path, name: str, link: str | None) -> None:
+    path = tmp_path / "bad.tar"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo(name)
+        member.type = tarfile.FIFOTYPE if link is None else tarfile.SYMTYPE if link else tarfile.REGTYPE
+        member.linkname = link or ""
+        archive.addfile(member)
+    with pytest.raises(BaseImageError, match=r"cannot be unpacked: .* (leads out|is neither)"):
+        read_base(path, tmp_path / "deep" / "store", "amd64")
+    assert not (tmp_path / "out").exists()
