@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+
 from cri.api import runtime_pb2 as pb
 from deploy.image import Image, ImageConfig
 from e2e import cgroups
@@ -69,8 +71,7 @@ def _images(registry: RunningRegistry) -> tuple[ImageNames, str]:
 @contextmanager
 def _parent(client: Client) -> Iterator[str]:
     """As the kubelet does: a slice that systemd makes when it is first named, or a directory."""
-    linux = client.runtime.RuntimeConfig(pb.RuntimeConfigRequest()).linux
-    if linux.cgroup_driver == pb.SYSTEMD:
+    if _by_systemd(client):
         name = f"coracle_cri_{os.getpid()}.slice"
         try:
             yield f"/{name}"
@@ -83,6 +84,17 @@ def _parent(client: Client) -> Iterator[str]:
         yield path
     finally:
         cgroups.remove(path)
+
+
+def _by_systemd(client: Client) -> bool:
+    """Runtimes from before Kubernetes 1.28 do not say; those that are tested here have cgroupfs."""
+    try:
+        linux = client.runtime.RuntimeConfig(pb.RuntimeConfigRequest()).linux
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        return False
+    return linux.cgroup_driver == pb.SYSTEMD
 
 
 def _push_throwaway(registry: RunningRegistry) -> str:
