@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -90,11 +91,16 @@ class Guest:
         self.start(Path(facts.image), Path(facts.source), memory_mib=facts.memory_mib, patience=patience)
 
     def kill(self) -> None:
+        """Returns when the process is gone with its locks on the disks: its command line is gone long before."""
         pid = self._facts().pid
         if self._alive(pid):
-            os.kill(pid, signal.SIGKILL)
-            while self._alive(pid):
-                time.sleep(0.05)
+            process = os.pidfd_open(pid)
+            try:
+                os.kill(pid, signal.SIGKILL)
+                select.select([process], [], [])
+            finally:
+                os.close(process)
+            self._alive(pid)  # reaps it if it is ours
 
     def remove(self) -> None:
         if (self.directory / "guest.json").exists():
