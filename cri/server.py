@@ -3,6 +3,7 @@
     lock the roots → check the host → open the daemon (recovery) → metrics → socket → READY=1
     SIGTERM, SIGINT: no new calls, a grace for those under way, close the daemon; containers run on
     SIGHUP: read the configuration again     SIGUSR1: stacks of all threads to standard error
+    SIGABRT (systemd's watchdog), a crash: the stacks, then the end
 
 Owns no policy: what is served is in `cri.runtime_service` and `cri.image_service`.
 """
@@ -92,6 +93,8 @@ async def serve(
         reloader = _Reloader(settings, log, reload)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)
         faulthandler.register(signal.SIGUSR1)
+        if not faulthandler.is_enabled():
+            faulthandler.enable()
         metrics = Metrics()
         tracing = open_tracing(settings.tracing, VERSION)
         stack.callback(tracing.close)

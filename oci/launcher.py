@@ -46,7 +46,11 @@ def main(arguments: Sequence[str]) -> None:
     daemon = socket.socket(fileno=SOCKET_FD)
     daemon.set_inheritable(False)
     syscalls.close_range(SOCKET_FD + 1)
-    Launcher(daemon, arguments[0] if arguments else None).run()
+    launcher = Launcher(daemon, arguments[0] if arguments else None)
+    try:
+        launcher.run()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the daemon was killed: nobody is left to be told anything
 
 
 class Launcher:

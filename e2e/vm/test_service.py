@@ -77,7 +77,9 @@ def test_a_daemon_that_hangs_is_ended_and_its_pods_run_on(node: Node) -> None:
     restarts = int(node.property("NRestarts"))
     node.shell(f"kill -STOP {before}")
     node.until(f"[ $(systemctl show -P NRestarts coracle) -gt {restarts} ] && systemctl is-active -q coracle")
-    assert "Watchdog timeout" in node.journal()
+    journal = node.journal()
+    assert "Watchdog timeout" in journal
+    assert "most recent call first" in journal  # the stacks of its threads
     assert node.inside("state")["containers"][pod["container"]] == "CONTAINER_RUNNING"
     node.inside("clear")
     node.shell("rm -r /run/systemd/system/coracle.service.d; systemctl daemon-reload; systemctl restart coracle",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -205,6 +206,14 @@ async def test_systemd_hears_of_start_and_stop(
             assert supervisor.recv(200) == b"STATUS=recovering pods"
             assert supervisor.recv(200) == f"READY=1\nSTATUS=serving {settings.listen}".encode()
         assert supervisor.recv(200).startswith(b"STOPPING=1\n")
+
+
+async def test_a_crash_leaves_the_stacks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled: list[bool] = []
+    monkeypatch.setattr(faulthandler, "is_enabled", lambda: False)
+    monkeypatch.setattr(faulthandler, "enable", lambda: enabled.append(True))
+    async with Running(settings):
+        assert enabled == [True]
 
 
 def test_systemd_that_is_not_there_is_no_error(tmp_path: Path) -> None:

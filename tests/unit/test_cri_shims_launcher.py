@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+import oci
 from cri.shims import Launcher, Shim, ShimGone, ShimState
 from cri.shims.process import LauncherProcess
 from oci.protocol import forking
@@ -73,6 +75,16 @@ async def test_a_fork_that_failed_leaves_no_descriptor(tmp_path: Path, monkeypat
     with pytest.raises(ShimGone):
         await launcher(dies, dies, monkeypatch=monkeypatch).fork_shim("s", str(tmp_path))
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_one_whose_daemon_is_killed_meanwhile_ends_quietly() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    root = Path(oci.__file__).parent.parent
+    code = f"import os, sys; os.dup2({theirs.fileno()}, 3); from oci.launcher import main; main([])"
+    with theirs:
+        done = subprocess.run([sys.executable, "-c", code], pass_fds=[theirs.fileno()], capture_output=True, cwd=root)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
 @pytest.fixture
