@@ -28,6 +28,7 @@ def test_after_a_power_cut_everything_is_whole_or_told(node: Node, cut: int) -> 
     churning = threading.Thread(target=_churn, args=(node,), daemon=True)
     churning.start()
     time.sleep(random.Random(cut).uniform(15, 40))
+    assert churning.is_alive(), "the load ended before the power failed"
     node.guest.reset_hard()
     churning.join(60)
     # The journal is replayed, as a mount would do it; after that nothing may be wrong.
