@@ -19,8 +19,8 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, Final, NoReturn
+    from collections.abc import Sequence
+    from typing import Final, NoReturn
 
 # PyDLL keeps the interpreter lock held during the call. That is required for clone3 (the child must own the lock)
 # and cheaper for calls that never block. CDLL releases it, for calls that may.
@@ -669,12 +669,3 @@ class closing:
         for fd in self._descriptors:
             if fd >= 0:
                 os.close(fd)
-
-
-def supported(probe: Callable[[], Any]) -> bool:
-    """Whether `probe` runs without an `OSError`: the way to ask the kernel what it can do."""
-    try:
-        probe()
-    except OSError:
-        return False
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oci.errors import SpecError
 from oci.plan import operations as op
-from oci.spec import Linux, MemoryPolicy, Personality, Process, Scheduler
+from oci.spec import MemoryPolicy, Personality, Process, Scheduler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,11 +83,6 @@ def plan_memory_policy(policy: MemoryPolicy | None) -> list[op.Operation]:
         mode |= MEMORY_FLAGS[name]
     nodes = number_set(policy.nodes or "", "linux.memoryPolicy.nodes", _MAX_NODE)
     return [op.SetMemoryPolicy(mode=mode, nodes=sum(1 << node for node in nodes))]
-
-
-def check_linux_scheduling(linux: Linux) -> None:
-    plan_personality(linux.personality)
-    plan_memory_policy(linux.memory_policy)
 
 
 def number_set(text: str, field: str, highest: int) -> frozenset[int]:
