@@ -16,6 +16,8 @@ from cni.errors import InvalidAttachment
 from oci.values import fresh, frozen
 
 CONTAINER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\Z")
+YOUNG_SECONDS: Final = 60.0
+"""A reservation younger than this may be of an attachment that somebody else is making."""
 _IFNAME_MAX: Final = 15  # IFNAMSIZ - 1
 
 

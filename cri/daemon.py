@@ -15,10 +15,9 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from cni.errors import CniError
 from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
-from cri import apparmor, exits, health, host, pod_cidr, recovery, user_namespaces, views
+from cri import apparmor, exits, health, host, pod_addresses, pod_cidr, recovery, user_namespaces, views
 from cri.checkpoint.support import Support
 from cri.config.schema import Builtin, Settings
 from cri.errors import FailedPrecondition, Unavailable
@@ -30,7 +29,6 @@ from cri.nri.lifecycle import Nri
 from cri.page_merging import PageMerging
 from cri.paths import Paths
 from cri.pod_cgroups import PodCgroups, pod_cgroups
-from cri.pod_network import attachment
 from cri.programs import Programs
 from cri.reconciler import Reconciler
 from cri.service_cgroup import split_own_cgroup
@@ -67,6 +65,7 @@ class Daemon:
     networks: Networks
     launcher: Launcher
     launching: asyncio.Future[None]
+    releasing: asyncio.Future[None]
     cgroups: CgroupDriver
     pod_cgroups: PodCgroups
     host: HostFacts
@@ -158,10 +157,8 @@ class Daemon:
         await recovery.recover(daemon)
         # Only now, so that shims and launcher do not compete for the processors: pods that run need no launcher.
         daemon.launching = asyncio.ensure_future(daemon.launch())
-        try:
-            await daemon.networks.gc([attachment(record) for record in daemon.sandboxes])
-        except CniError as error:  # a plugin's trouble with pods long gone keeps nobody from running new ones
-            daemon.log.warning("addresses of pods that are gone could not all be given back: %s", error)
+        await pod_addresses.release(daemon)
+        daemon.releasing = asyncio.ensure_future(pod_addresses.release_once_more(daemon))
         daemon.reconciler.wake()
         await daemon.nri.open()
         daemon.streaming = await StreamingServer.open(settings.streaming, DaemonRuntime(daemon))
@@ -182,6 +179,7 @@ class Daemon:
 
     async def close(self) -> None:
         self.launching.cancel()
+        self.releasing.cancel()
         await self.reconciler.close()
         await self.joined.drain(_DRAIN_S)
         self.closing = True

@@ -22,6 +22,7 @@ from typing import Final
 
 from cni.builtin.allocation import AddressRange, IPAddress, candidates
 from cni.errors import AddressesExhausted, NetworkTimeout
+from cni.values import YOUNG_SECONDS
 from oci.values import frozen
 
 _LOCK_SECONDS: Final = 10.0
@@ -31,12 +32,20 @@ _LINE_BREAK: Final = "\r\n"
 
 @frozen
 class Holding:
-    """`ifname` is empty in files of very old versions of host-local. `age_seconds` is the time since the write."""
+    """`ifname` is empty in files of very old versions of host-local, both names are in a file that a power cut emptied.
+
+    `written` is the time of the write in seconds since the epoch, as the clock said then.
+    """
 
     address: IPAddress
     container_id: str
     ifname: str
-    age_seconds: float
+    written: float
+
+    def is_young(self, now: float, uptime: float) -> bool:
+        """Whether an add() of somebody may be under way: not from before the boot, nor dated into the future by a clock
+        that has been set back since."""
+        return max(now - YOUNG_SECONDS, now - uptime) < self.written < now + YOUNG_SECONDS
 
 
 class HostLocal:
@@ -126,8 +135,7 @@ class HostLocal:
         except FileNotFoundError:
             return None
         container_id, _, ifname = content.strip().partition("\n")  # text mode has made \r\n one \n
-        age = max(0.0, time.time() - written)
-        return Holding(address=address, container_id=container_id.strip(), ifname=ifname.strip(), age_seconds=age)
+        return Holding(address=address, container_id=container_id.strip(), ifname=ifname.strip(), written=written)
 
     def _path(self, address: IPAddress) -> Path:
         return self._directory / str(address)

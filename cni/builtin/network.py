@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,7 +35,6 @@ from oci.syscalls import closing
 
 _EEXIST: Final = 17
 _OUR_LINK: Final = re.compile(rf"{bridge.HOST_LINK_PREFIX}[0-9a-f]{{10}}\Z")
-_YOUNG_SECONDS: Final = 60.0  # an address younger than this may belong to an add() of another daemon under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +142,14 @@ class PodNetwork:
             return (container_id, ifname) not in kept and bridge.host_link_name(container_id, ifname) not in live
 
         holdings = self._addresses.holdings()
-        young = {portmap.owner_name(h.container_id, h.ifname) for h in holdings if h.age_seconds < _YOUNG_SECONDS}
+        now, uptime = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        young = {portmap.owner_name(h.container_id, h.ifname) for h in holdings if h.is_young(now, uptime)}
         ports = []
         for name, element in portmap.dump(self._rules, self._table):
             container_id, _, ifname = element.comment.rpartition("/")
             if element.comment not in young and gone(container_id, ifname):
                 ports.append((name, element))
-        stale = [h for h in holdings if gone(h.container_id, h.ifname) and h.age_seconds >= _YOUNG_SECONDS]
+        stale = [h for h in holdings if gone(h.container_id, h.ifname) and not h.is_young(now, uptime)]
         return Orphans(ports=ports, links=detached, addresses=stale)
 
     def reap(self) -> None:

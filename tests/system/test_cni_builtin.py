@@ -273,6 +273,9 @@ async def test_gc_releases_what_nobody_owns(networks: Networks, bench: Bench, tm
     os.utime(stray, (0, 0))
     young = tmp_path / "networks" / "coracle" / "10.86.9.10"  # of another daemon's add under way
     young.write_text("other\r\neth0")
+    emptied = tmp_path / "networks" / "coracle" / "10.86.9.11"  # by a power cut, before the clock was set back
+    emptied.touch()
+    os.utime(emptied, (0, time.time() + 3600))
     await networks.gc([keep])
     assert held(tmp_path) == {"10.86.0.2", "fd00:86::2", "10.86.9.10"}
     assert {element.key[-4:-2] for _, element in rules()} == {(8080).to_bytes(2, "big")}

@@ -147,3 +147,33 @@ def test_a_lock_that_is_never_given_back(tmp_path: Path, monkeypatch: pytest.Mon
             store.allocate("b", "eth0")
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("age", "uptime", "young"),
+    [
+        (1, 1000, True),
+        (59, 1000, True),
+        (61, 1000, False),
+        (10, 20, True),
+        (10, 5, False),  # before the boot
+        (-5, 1000, True),  # clocks are adjusted
+        (-3600, 1000, False),  # written before the clock was set back
+    ],
+)
+def test_what_is_young_may_be_under_way(tmp_path: Path, age: float, uptime: float, young: bool) -> None:
+    addresses = opened(tmp_path)
+    (taken,) = addresses.allocate("one", "eth0")
+    os.utime(tmp_path / "net" / str(taken), (0, 10_000 - age))
+    (holding,) = addresses.holdings()
+    assert holding.is_young(10_000, uptime) is young
+
+
+def test_a_reservation_that_a_power_cut_emptied_is_nobodys_and_can_be_given_back(tmp_path: Path) -> None:
+    addresses = opened(tmp_path)
+    (taken,) = addresses.allocate("one", "eth0")
+    (tmp_path / "net" / str(taken)).write_text("")
+    (holding,) = addresses.holdings()
+    assert (holding.container_id, holding.ifname) == ("", "")
+    assert addresses.release("one", "eth0", [taken]) == ()
+    assert addresses.release_stale([holding]) == (taken,)
