@@ -22,6 +22,7 @@ _TYPE_CGROUP_DEVICE: Final = 15
 _ATTACH_CGROUP_DEVICE: Final = 6
 _F_ALLOW_MULTI: Final = 2
 _MOST_PROGRAMS: Final = 64  # BPF_CGROUP_MAX_PROGS
+_QUERY_BYTES: Final = 64  # bpf_attr.query with `revision`, its last field, at offset 56
 _LICENSE: Final = b"Apache-2.0\0"
 _NAME: Final = b"coracle_devices\0"
 
@@ -74,8 +75,11 @@ def load(program: bytes) -> int:
 
 def _attached(cgroup: int) -> tuple[int, ...]:
     numbers = (ctypes.c_uint32 * _MOST_PROGRAMS)()
-    arguments = bytearray(
-        struct.pack("=IIIIQI4x", cgroup, _ATTACH_CGROUP_DEVICE, 0, 0, ctypes.addressof(numbers), _MOST_PROGRAMS)
+    # Whole, although we read no further than the count: Linux 6.17 writes the revision back even where the caller's
+    # buffer ends before it, over whatever lies behind. Earlier kernels take the longer buffer, as its tail is zero.
+    arguments = bytearray(_QUERY_BYTES)
+    struct.pack_into(
+        "=IIIIQI", arguments, 0, cgroup, _ATTACH_CGROUP_DEVICE, 0, 0, ctypes.addressof(numbers), _MOST_PROGRAMS
     )
     syscalls.bpf(_PROG_QUERY, arguments)
     (count,) = struct.unpack_from("=I", arguments, 24)
