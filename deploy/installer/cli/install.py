@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from deploy.installer.cli.options import (
-    Place,
-    config_option,
-    open_context,
-    payload_option,
-    place_options,
-    plan_option,
-    report,
-    show_plan,
-    stay_option,
-)
+from deploy.installer.cli.installing import Order, install_daemon, order_options
+from deploy.installer.cli.options import report
+from deploy.installer.cli.staying import stay_at
 
 
 @click.command("install")
-@place_options
-@payload_option
-@config_option
-@plan_option
-@stay_option
-def command(place: Place, payload: Path, config: Path | None, plan: bool, stay: str | None) -> None:
+@order_options
+def command(order: Order) -> None:
     """Install the daemon and start it. The kubelet is left alone."""
-    from deploy.installer import install
-    from deploy.installer.cli.staying import stay_at
-
-    context = open_context(place, payload=payload, config=config)
-    if plan:
-        show_plan(install.plan(context, "install"))
+    if install_daemon(order, "install") is None:
         return
-    install.install(context, report)
     report("install", "done")
-    if stay:
-        stay_at(stay, place)
+    if order.stay:
+        stay_at(order.stay, order.place)

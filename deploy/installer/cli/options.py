@@ -20,7 +20,8 @@ from deploy.installer.payload import read_payload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PREFIX: Final = "CORACLE_INSTALLER"
+PREFIX: Final = "CORACLE_INSTALLER"
+"""Of the environment variables that stand for options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +52,19 @@ def place_options(command: F) -> F:
         click.option(
             "--kubeconfig",
             type=click.Path(path_type=Path, exists=True, dir_okay=False),
-            envvar=f"{_PREFIX}_KUBECONFIG",
+            envvar=f"{PREFIX}_KUBECONFIG",
             help="How to reach the cluster.  [default: the pod's service account]",
         ),
         click.option(
             "--node",
             default="",
-            envvar=[f"{_PREFIX}_NODE", "NODE_NAME"],
+            envvar=[f"{PREFIX}_NODE", "NODE_NAME"],
             help="This node's name in the cluster; empty for a machine that is in none.",
         ),
         click.option(
             "--commands",
             type=path,
-            envvar=f"{_PREFIX}_COMMANDS",
+            envvar=f"{PREFIX}_COMMANDS",
             help="Take systemctl and the like from this directory instead of the host: image builds, tests.",
         ),
         click.option(
@@ -71,7 +72,7 @@ def place_options(command: F) -> F:
             type=path,
             default=Path("/"),
             show_default=True,
-            envvar=f"{_PREFIX}_HOST_ROOT",
+            envvar=f"{PREFIX}_HOST_ROOT",
             help="Where the host's root directory is mounted. Its programs are then run through nsenter.",
         ),
     ):
@@ -80,24 +81,10 @@ def place_options(command: F) -> F:
 
 
 plan_option: Final = click.option("--plan", is_flag=True, help="Say what would be done, and do nothing.")
-payload_option: Final = click.option(
-    "--payload",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/payload"),
-    show_default=True,
-    envvar=f"{_PREFIX}_PAYLOAD",
-    help="The build to install: an unpacked bundle.",
-)
-config_option: Final = click.option(
-    "--config",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar=f"{_PREFIX}_CONFIG",
-    help="Settings of the daemon (TOML), installed as a drop-in.",
-)
 stay_option: Final = click.option(
     "--stay",
     metavar="ADDRESS:PORT",
-    envvar=f"{_PREFIX}_STAY",
+    envvar=f"{PREFIX}_STAY",
     help="Do not end: serve /healthz, /readyz and /metrics there, as a DaemonSet's pod must.",
 )
 

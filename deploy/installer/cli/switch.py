@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
 
-from deploy.installer.cli.options import (
-    Place,
-    config_option,
-    open_context,
-    payload_option,
-    place_options,
-    plan_option,
-    report,
-    show_plan,
-    stay_option,
-)
+from deploy.installer import install
+from deploy.installer.cli.installing import Order, install_daemon, order_options
+from deploy.installer.cli.options import report
+from deploy.installer.cli.staying import stay_at, wait_for_mark
 from deploy.installer.context import SwitchSettings
+from deploy.installer.follow import follow
+from deploy.installer.stages.permission import NotAsked
+from deploy.installer.switching.state import SwitchState
 
 _MARGIN_S: Final = 3600
 
 
 @click.command("switch")
-@place_options
-@payload_option
-@config_option
-@plan_option
-@stay_option
+@order_options
 @click.option("--any-node", is_flag=True, help="Switch although nobody labelled the node coracle.io/switch=true.")
 @click.option("--allow-control-plane", is_flag=True, help="Switch a node of the control plane, too: its pods stop.")
 @click.option("--drain/--no-drain", default=False, help="Evict the node's pods first.")
@@ -45,11 +36,7 @@ _MARGIN_S: Final = 3600
 @click.option("--image", "images", multiple=True, help="Pull this image before the kubelet stops; repeatable.")
 @click.option("--attempt", default="1", show_default=True, help="Another one tries again what was rolled back here.")
 def command(
-    place: Place,
-    payload: Path,
-    config: Path | None,
-    plan: bool,
-    stay: str | None,
+    order: Order,
     any_node: bool,
     allow_control_plane: bool,
     drain: bool,
@@ -62,12 +49,6 @@ def command(
 
     The work is done by coracle-switch.service on the host, which rolls back when the node is not Ready in time.
     """
-    from deploy.installer import install
-    from deploy.installer.cli.staying import stay_at, wait_for_mark
-    from deploy.installer.follow import follow
-    from deploy.installer.stages.permission import NotAsked
-    from deploy.installer.switching.state import SwitchState
-
     settings = SwitchSettings(
         any_node=any_node,
         allow_control_plane=allow_control_plane,
@@ -77,26 +58,24 @@ def command(
         ready_timeout_s=ready_timeout,
         images=images,
     )
-    context = open_context(place, payload=payload, config=config, switch=settings)
-    if plan:
-        show_plan(install.plan(context, "switch"))
+    context = install_daemon(order, "switch", settings)
+    if context is None:
         return
-    install.install(context, report)
     try:
         install.switch(context, report)
     except NotAsked as error:
-        if not stay:
+        if not order.stay:
             raise
         report("permission", str(error))
-        wait_for_mark(stay, place)
+        wait_for_mark(order.stay, order.place)
         return
     except install.RolledBackBefore as error:
-        if not stay:
+        if not order.stay:
             raise
         report("switch", str(error))
     ended = follow(context, ready_timeout * 2 + _MARGIN_S)
     install.finish(context, report)
-    if stay:
-        stay_at(stay, place)
+    if order.stay:
+        stay_at(order.stay, order.place)
     elif ended is not SwitchState.COMMITTED:
         sys.exit(1)

@@ -10,16 +10,14 @@ from typing import Final
 from deploy.installer import names
 from deploy.installer.context import Context
 from deploy.installer.errors import Refused
+from deploy.installer.stages.stage import CheckStage
 
 OLDEST_KERNEL: Final = (5, 10)
 _FREE_BYTES: Final = 512 << 20
 
 
-class HostCheck:
+class HostCheck(CheckStage):
     name = "host-check"
-
-    def describe(self, context: Context) -> list[str]:
-        return []
 
     def check(self, context: Context) -> None:
         host = context.host
@@ -30,15 +28,6 @@ class HostCheck:
             raise Refused(f"kernel {release} is older than {OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]}")
         _same_node(context)
         _room(context)
-
-    def apply(self, context: Context) -> bool:
-        return False
-
-    def describe_undo(self, context: Context) -> list[str]:
-        return []
-
-    def undo(self, context: Context) -> list[str]:
-        return []
 
 
 def _same_node(context: Context) -> None:

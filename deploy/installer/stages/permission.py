@@ -9,16 +9,14 @@ from deploy.installer import names
 from deploy.installer.context import Context
 from deploy.installer.errors import Refused
 from deploy.installer.kubelet.forms import Kubelet, recognise
+from deploy.installer.stages.stage import CheckStage
 
 #: From this minor version on the kubelet asks the runtime for its cgroup driver (KubeletCgroupDriverFromCRI).
 _ASKS_FOR_DRIVER: Final = (1, 34)
 
 
-class Permission:
+class Permission(CheckStage):
     name = "permission"
-
-    def describe(self, context: Context) -> list[str]:
-        return []
 
     def check(self, context: Context) -> None:
         kubelet = this_kubelet(context)
@@ -36,15 +34,6 @@ class Permission:
                 f"node {context.node.name} is of the control plane: its static pods would stop for the switch",
                 "allow it with --allow-control-plane (install.switch.allowControlPlane)",
             )
-
-    def apply(self, context: Context) -> bool:
-        return False
-
-    def describe_undo(self, context: Context) -> list[str]:
-        return []
-
-    def undo(self, context: Context) -> list[str]:
-        return []
 
 
 class NotAsked(Refused):

@@ -1,4 +1,4 @@
-"""What every stage can do, and the form that most have: a list of effects, carried out through the journal."""
+"""What every stage can do, and the two forms of most: effects carried out through the journal, or a check alone."""
 
 from __future__ import annotations
 
@@ -51,3 +51,24 @@ class EffectStage:
 
     def undo(self, context: Context) -> list[str]:
         return undo(context.journal.standing(self.name), context.doors)
+
+
+class CheckStage:
+    """Only asks whether the node is fit: there is nothing to do, and nothing to undo."""
+
+    name = ""
+
+    def check(self, context: Context) -> None:
+        raise NotImplementedError
+
+    def describe(self, context: Context) -> list[str]:
+        return []
+
+    def apply(self, context: Context) -> bool:
+        return False
+
+    def describe_undo(self, context: Context) -> list[str]:
+        return []
+
+    def undo(self, context: Context) -> list[str]:
+        return []
