@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cri.daemon import Daemon
 
 _LAUNCHER_PATIENCE_S: Final = 25.0
+#: On a node that has just booted under load. A restart of the daemon would have it begin anew, and take longer still.
+_LAUNCHER_START_S: Final = 600.0
 
 
 async def problem(daemon: Daemon) -> str:
@@ -25,6 +27,8 @@ async def problem(daemon: Daemon) -> str:
         daemon.note_health()
     except sqlite3.Error as error:
         return f"the state database {daemon.paths.database} cannot be written: {error}"
+    if 0 < daemon.launcher.starting_seconds < _LAUNCHER_START_S:
+        return ""
     try:
         async with asyncio.timeout(_LAUNCHER_PATIENCE_S):
             await daemon.launcher.ping()

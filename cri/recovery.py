@@ -59,6 +59,19 @@ async def recover(daemon: Daemon) -> None:
         elif daemon.sandboxes.get(container.sandbox_id) is None and container.state is not ContainerState.REMOVING:
             daemon.log.warning("container %s belongs to no sandbox: it will be removed", container.id)
             daemon.containers.put(container.moved(Event.REMOVE))
+    await asyncio.to_thread(_forget_unrecorded, daemon)
+
+
+def _forget_unrecorded(daemon: Daemon) -> None:
+    """A power cut takes the last seconds' records, while the directories of these containers may have been durable.
+
+    Without a record, and without the bundle that only this boot can have made, nothing can stand on one.
+    """
+    paths = daemon.paths
+    for name in sorted(os.listdir(paths.container("x").parent)):
+        if daemon.containers.get(name) is None and not paths.bundle(name).exists():
+            daemon.log.warning("the writable layer of container %s is removed: nobody knows of it any more", name)
+            daemon.trash.take(paths.container(name))
 
 
 async def _recover_sandbox(daemon: Daemon, record: SandboxRecord) -> None:

@@ -56,30 +56,30 @@ class Client:
 
     def pull(self, reference: str) -> str:
         request = pb.PullImageRequest(image=pb.ImageSpec(image=reference))
-        return self.images.PullImage(request, timeout=300).image_ref
+        return self.images.PullImage(request, timeout=300 * SLOWNESS).image_ref
 
     def run_pod(self, config: pb.PodSandboxConfig) -> str:
-        return self.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config), timeout=120).pod_sandbox_id
+        return self.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config), timeout=120 * SLOWNESS).pod_sandbox_id
 
     def create(self, sandbox: str, config: pb.ContainerConfig, pod: pb.PodSandboxConfig) -> str:
         request = pb.CreateContainerRequest(pod_sandbox_id=sandbox, config=config, sandbox_config=pod)
-        return self.runtime.CreateContainer(request, timeout=120).container_id
+        return self.runtime.CreateContainer(request, timeout=120 * SLOWNESS).container_id
 
     def start(self, container: str) -> None:
-        self.runtime.StartContainer(pb.StartContainerRequest(container_id=container), timeout=120)
+        self.runtime.StartContainer(pb.StartContainerRequest(container_id=container), timeout=120 * SLOWNESS)
 
     def stop(self, container: str, timeout: int = 10) -> None:
         request = pb.StopContainerRequest(container_id=container, timeout=timeout)
-        self.runtime.StopContainer(request, timeout=timeout + 120)
+        self.runtime.StopContainer(request, timeout=timeout + 120 * SLOWNESS)
 
     def remove(self, container: str) -> None:
-        self.runtime.RemoveContainer(pb.RemoveContainerRequest(container_id=container), timeout=120)
+        self.runtime.RemoveContainer(pb.RemoveContainerRequest(container_id=container), timeout=120 * SLOWNESS)
 
     def stop_pod(self, sandbox: str) -> None:
-        self.runtime.StopPodSandbox(pb.StopPodSandboxRequest(pod_sandbox_id=sandbox), timeout=120)
+        self.runtime.StopPodSandbox(pb.StopPodSandboxRequest(pod_sandbox_id=sandbox), timeout=120 * SLOWNESS)
 
     def remove_pod(self, sandbox: str) -> None:
-        self.runtime.RemovePodSandbox(pb.RemovePodSandboxRequest(pod_sandbox_id=sandbox), timeout=120)
+        self.runtime.RemovePodSandbox(pb.RemovePodSandboxRequest(pod_sandbox_id=sandbox), timeout=120 * SLOWNESS)
 
     def exec(self, container: str, *command: str, timeout: int = 30) -> pb.ExecSyncResponse:
         request = pb.ExecSyncRequest(container_id=container, cmd=list(command), timeout=timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -41,12 +42,18 @@ class Launcher:
         self._oom_score_adj = oom_score_adj
         self._process: LauncherProcess | None = None
         self._starting = asyncio.Lock()
+        self._begun: float | None = None
         self._restart: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
+
+    @property
+    def starting_seconds(self) -> float:
+        """How long one that is not ready yet has been starting; 0 when none is."""
+        return 0.0 if self._begun is None else time.monotonic() - self._begun
 
     async def start(self) -> None:
         """Returns once the launcher has imported everything and is ready. Raises OSError and `ShimGone`."""
@@ -106,13 +113,12 @@ class Launcher:
                 return self._process
             if self._closed:
                 raise ShimGone("launcher", "is closed")
-            process = LauncherProcess(cgroup=self._cgroup, on_exit=self._exited)
+            self._begun = time.monotonic()
             try:
-                problems = await process.ready()
-            except BaseException:
-                process.close()
-                process.kill()
-                raise
+                process = LauncherProcess(cgroup=self._cgroup, on_exit=self._exited)
+                problems = await _ready(process)
+            finally:
+                self._begun = None
             for problem in problems:
                 _log.warning("launcher: %s", problem)
             self._process = process
@@ -134,6 +140,15 @@ class Launcher:
                     await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self._restart = None
+
+
+async def _ready(process: LauncherProcess) -> list[str]:
+    try:
+        return await process.ready()
+    except BaseException:
+        process.close()
+        process.kill()
+        raise
 
 
 async def _find(sandbox_id: str, directory: str) -> Shim | None:

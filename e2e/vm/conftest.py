@@ -34,7 +34,7 @@ class Node:
     def inside(self, *words: str, timeout: float = 300) -> Any:
         """A verb of e2e.vm.inside, and its answer."""
         command = ["/opt/venv/bin/python", "-m", "e2e.vm.inside", *words]
-        done = self.guest.run(*command, timeout=timeout, check=False)
+        done = self.guest.run(*command, env={"E2E_SLOWNESS": "10"}, timeout=timeout, check=False)
         assert done.returncode == 0, f"{words}: {done.stderr.decode()[-2000:]}\n{self.journal()[-6000:]}"
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -77,6 +77,7 @@ def node(request: pytest.FixtureRequest) -> Iterator[Node]:
         running = Node(guest)
         running.inside("setup")
         running.start()
+        running.shell("sync")  # what was compiled at the first start is worth a minute after each power cut
         yield running
     finally:
         if not existing and not options.getoption("--vm-keep"):

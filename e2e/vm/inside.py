@@ -28,7 +28,8 @@ from e2e.paths import CACHE, ROOT
 
 SOCKET = "unix:///run/coracle/coracle.sock"
 REGISTRY = "127.0.0.1:5000"
-_BUSYBOX = f"{REGISTRY}/test/busybox:1"
+BUSYBOX = f"{REGISTRY}/test/busybox:1"
+CHURNED = Path("/run/bed-churned.json")
 #: Not the busybox of other compressions: it is the image of the pods under another name, and would be removed with it.
 _CHURNED = ("test/nginx", "test/with-user", "test/pause")
 _PROGRAM = """\
@@ -52,6 +53,10 @@ def setup() -> None:
     sudo.chmod(0o755)
     unit = ROOT / "deploy/systemd/coracle.service"
     Path("/etc/systemd/system/coracle.service").write_text(unit.read_text())
+    # What an overloaded processor does not get done in two minutes is no hang.
+    drop_in = Path("/etc/systemd/system/coracle.service.d/emulated.conf")
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text("[Service]\nWatchdogSec=900\n")
     # Emulated, the kernel's search for equal pages costs more than everything else together.
     Path("/etc/default/coracle").write_text("CORACLE_RUNTIME_MERGE_MEMORY=false\n")
     write_mirrors(Path("/etc/coracle/certs.d"), {REGISTRY: REGISTRY})
@@ -77,11 +82,11 @@ def setup() -> None:
 def pods(count: int, parent: str = "") -> list[dict[str, object]]:
     made = []
     with Client(SOCKET) as client:
-        client.pull(_BUSYBOX)
+        client.pull(BUSYBOX)
         for number in range(count):
             config = pod_config(f"pod-{os.getpid()}-{number}", logs=Path("/var/log/bed"), cgroup_parent=parent)
             sandbox = client.run_pod(config)
-            container = client.create(sandbox, container_config(f"main-{number}", _BUSYBOX, "sleep", "100000"), config)
+            container = client.create(sandbox, container_config(f"main-{number}", BUSYBOX, "sleep", "100000"), config)
             client.start(container)
             answer = client.runtime.ContainerStatus(pb.ContainerStatusRequest(container_id=container, verbose=True))
             info = json.loads(answer.info["info"])
@@ -90,7 +95,12 @@ def pods(count: int, parent: str = "") -> list[dict[str, object]]:
 
 
 def churn() -> None:
-    """Two threads: one pulls and removes images, one makes pods and ends every other."""
+    """Two threads: one pulls and removes images, one makes pods and ends every other. CHURNED says how many."""
+    done = {"pulls": 0, "pods": 0}
+
+    def count(what: str) -> None:
+        done[what] += 1
+        CHURNED.write_text(json.dumps(done))
 
     def images() -> None:
         with Client(SOCKET) as client:
@@ -98,14 +108,15 @@ def churn() -> None:
                 reference = f"{REGISTRY}/{repository}:1"
                 try:
                     client.pull(reference)
+                    count("pulls")
                     client.images.RemoveImage(pb.RemoveImageRequest(image=pb.ImageSpec(image=reference)))
                 except grpc.RpcError as error:
                     print(error, file=sys.stderr)
 
     threading.Thread(target=images, daemon=True).start()
-    print("churning", flush=True)
     for _ in itertools.count():
         (made,) = pods(1)
+        count("pods")
         sandbox = str(made["sandbox"])
         if int(sandbox[0], 16) % 2:
             with Client(SOCKET) as client:
@@ -117,12 +128,12 @@ def state() -> dict[str, object]:
     with Client(SOCKET) as client:
         sandboxes = {pod.id: pb.PodSandboxState.Name(pod.state) for pod in client.pods()}
         containers = {one.id: pb.ContainerState.Name(one.state) for one in client.containers()}
-        images = len(client.images.ListImages(pb.ListImagesRequest()).images)
+        images = client.images.ListImages(pb.ListImagesRequest()).images
     leases = [path for path in Path("/var/lib/cni/networks").glob("*/*") if path.name[0].isdigit()]
     return {
         "pods": sandboxes,
         "containers": containers,
-        "images": images,
+        "images": sorted(tag for image in images for tag in image.repo_tags),
         "addresses": {path.name: (path.read_text().split() or ["nobody, the file is empty"])[0] for path in leases},
         "namespaces": sorted(path.name for path in Path("/run/netns").glob("cni-*")),
     }

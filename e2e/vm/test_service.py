@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from e2e.vm.conftest import Node
+from e2e.vm.inside import BUSYBOX
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(node: Node) -> None:
@@ -52,7 +53,7 @@ def test_pods_outlive_restart_kill_and_stop(node: Node) -> None:
     node.start()
     node.inside("clear")
     assert node.inside("state") == {
-        "pods": {}, "containers": {}, "images": 1, "addresses": {}, "namespaces": [],
+        "pods": {}, "containers": {}, "images": [BUSYBOX], "addresses": {}, "namespaces": [],
     }  # fmt: skip
 
 

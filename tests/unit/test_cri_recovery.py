@@ -183,6 +183,18 @@ async def test_after_a_boot_nothing_runs_and_everything_is_shown(daemon: Daemon)
     assert daemon.sandboxes.need(pod.id).state is SandboxState.NOT_READY
 
 
+async def test_writable_layers_whose_records_the_power_took_go(daemon: Daemon) -> None:
+    pod, shim = add_pod(daemon, boot_id="another")
+    known = daemon.paths.container(add_container(daemon, shim).id)
+    unknown, of_this_boot = daemon.paths.container("a" * 64), daemon.paths.container("b" * 64)
+    for path in (known, unknown, of_this_boot):
+        (path / "upper").mkdir(parents=True)
+    daemon.paths.bundle(of_this_boot.name).mkdir()  # `coracle check` tells of it: a process may stand on it
+    restarted(daemon, pod)
+    await recovery.recover(daemon)
+    assert set(daemon.paths.container("x").parent.iterdir()) == {known, of_this_boot}
+
+
 async def test_without_shim_and_process_the_record_on_disk_tells_the_end(daemon: Daemon) -> None:
     pod, shim = add_pod(daemon)
     told = add_container(daemon, shim, pid=2**22 + 1)

@@ -77,6 +77,40 @@ async def test_a_fork_that_failed_leaves_no_descriptor(tmp_path: Path, monkeypat
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+async def test_one_that_starts_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Starting:
+        is_alive = True
+        ended = False
+
+        def __init__(self, **_: Any) -> None:
+            self.becomes_ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+            made.append(self)
+
+        async def ready(self) -> list[str]:
+            return await self.becomes_ready
+
+        def close(self) -> None:
+            self.ended = True
+
+        kill = close
+
+    made: list[Starting] = []
+    monkeypatch.setattr("cri.shims.launcher.LauncherProcess", Starting)
+    one = Launcher()
+    assert one.starting_seconds == 0
+    given_up = asyncio.create_task(one.start())
+    await asyncio.sleep(0)
+    assert one.starting_seconds > 0
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    assert (one.starting_seconds, made[0].ended) == (0, True)
+    starting = asyncio.create_task(one.start())
+    await asyncio.sleep(0)
+    made[1].becomes_ready.set_result([])
+    await starting
+    assert (one.starting_seconds, made[1].ended) == (0, False)
+
+
 def test_one_whose_daemon_is_killed_meanwhile_ends_quietly() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.close()

@@ -48,8 +48,9 @@ async def test_systemd_hears_good_news_only() -> None:
 
 
 class FakeLauncher:
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, starting_seconds: float = 0) -> None:
         self.error = error
+        self.starting_seconds = starting_seconds
 
     async def ping(self) -> None:
         if self.error:
@@ -62,6 +63,10 @@ async def test_what_ails_a_daemon(tmp_path: Path) -> None:
     parts.launcher = FakeLauncher()
     assert await health.problem(daemon) == ""
     parts.launcher = FakeLauncher(TimeoutError())
+    assert "does not answer" in await health.problem(daemon)
+    parts.launcher = FakeLauncher(TimeoutError(), starting_seconds=100)  # a restart would not make it faster
+    assert await health.problem(daemon) == ""
+    parts.launcher = FakeLauncher(TimeoutError(), starting_seconds=1000)
     assert "does not answer" in await health.problem(daemon)
     parts.launcher = FakeLauncher(ShimGone("launcher", "exited"))
     assert "cannot be reached" in await health.problem(daemon)
