@@ -85,18 +85,20 @@ class LayerMounts:
         upper: Path | None = None,
         work: Path | None = None,
         owners: Owners | None = None,
+        label: str = "",
     ) -> int:
         """An overlay of `roots` (from the top down), read-only without `upper`. Raises OSError.
 
         The upper layer is volatile: nobody waits for its data to reach the disk. With `owners` the layers show their
-        files with mapped owners, which is what overlayfs copies up; it has no idmapped mounts itself.
+        files with mapped owners, which is what overlayfs copies up; it has no idmapped mounts itself. With `label` all
+        files have this SELinux label, whichever lies on the disk.
         """
         with ExitStack() as passing:
             if owners is not None:
                 roots = [self._mapped(root, owners.user_fd, passing) for root in roots]
             if self.way is Way.DETACHED:
-                return _overlay_of_descriptors(roots, upper, work)
-            return _overlay_by_mount(roots, upper, work, self._passing_directory(passing))
+                return _overlay_of_descriptors(roots, upper, work, label)
+            return _overlay_by_mount(roots, upper, work, label, self._passing_directory(passing))
 
     def _mapped(self, root: int, user_fd: int, passing: ExitStack) -> int:
         """A clone of the layer with mapped owners, for as long as `passing` is open: the overlay makes its own."""
@@ -171,7 +173,7 @@ def detach_below(directory: Path) -> None:
         entry.rmdir()
 
 
-def _overlay_of_descriptors(roots: Sequence[int], upper: Path | None, work: Path | None) -> int:
+def _overlay_of_descriptors(roots: Sequence[int], upper: Path | None, work: Path | None, label: str) -> int:
     fs = syscalls.fsopen("overlay")
     with syscalls.closing(fs):
         syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_STRING, "source", "overlay")
@@ -182,6 +184,8 @@ def _overlay_of_descriptors(roots: Sequence[int], upper: Path | None, work: Path
             _set_directory(fs, "workdir", work)
             syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_FLAG, "volatile")
         syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_STRING, "index", "off")
+        if label:
+            syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_STRING, "context", label)
         syscalls.fsconfig(fs, syscalls.FSCONFIG_CMD_CREATE)
         return syscalls.fsmount(fs, 0 if upper else syscalls.MOUNT_ATTR_RDONLY)
 
@@ -195,9 +199,11 @@ def _set_directory(fs: int, key: str, path: Path) -> None:
         syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_FD, key, fd)
 
 
-def _overlay_by_mount(roots: Sequence[int], upper: Path | None, work: Path | None, target: Path) -> int:
+def _overlay_by_mount(roots: Sequence[int], upper: Path | None, work: Path | None, label: str, target: Path) -> int:
     """mount(2) takes one page of options: descriptors make the shortest paths, and need no escapes."""
     options = ["lowerdir=" + ":".join(f"/proc/self/fd/{root}" for root in roots), "index=off"]
+    if label:
+        options.append(f'context="{label}"')  # its comma would end the option
     opened = [os.open(path, _DIRECTORY) for path in (upper, work) if path is not None]
     with syscalls.closing(*opened):
         if len(opened) == 2:

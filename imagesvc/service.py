@@ -232,23 +232,33 @@ class ImageService:
     # --- mounts ----------------------------------------------------------------------------------------------------
 
     async def mount_rootfs(
-        self, image_id: str, directory: Path, *, read_only: bool = False, owners: Owners | None = None
+        self,
+        image_id: str,
+        directory: Path,
+        *,
+        read_only: bool = False,
+        owners: Owners | None = None,
+        label: str = "",
     ) -> int:
         """A detached mount for one container; its writable layer is made in `directory`. With `owners` its files belong
-        to that user namespace.
+        to that user namespace, with `label` they have that SELinux label.
 
         The caller owns the descriptor. `directory` must exist as long as the container does: it is what keeps layers in
         directory form from being removed. Raises ImageNotPresent, LayerError, OSError.
         """
         record = self._record(image_id)
         layers = self._in_use(record, directory)
-        return await self._mounted(record, lambda: self._make_rootfs(record, layers, directory, read_only, owners))
+        return await self._mounted(
+            record, lambda: self._make_rootfs(record, layers, directory, read_only, owners, label)
+        )
 
-    async def mount_image(self, image_id: str, owner: Path | None = None, *, owners: Owners | None = None) -> int:
+    async def mount_image(
+        self, image_id: str, owner: Path | None = None, *, owners: Owners | None = None, label: str = ""
+    ) -> int:
         """The whole image, read-only, as a detached mount. `owner` is a directory that lives as long as the mount."""
         record = self._record(image_id)
         layers = self._in_use(record, owner)
-        return await self._mounted(record, lambda: self._make_image(layers, owners))
+        return await self._mounted(record, lambda: self._make_image(layers, owners, label))
 
     async def container_usage(self, directory: Path) -> Usage:
         """Of the writable layer that `mount_rootfs` made in `directory`; zero where there is none (any more)."""
@@ -287,10 +297,10 @@ class ImageService:
         staging = self._settings.root / "staging"
         await asyncio.to_thread(mounts.try_overlay, self._mounts, self.form, staging, owners)
 
-    def _make_image(self, layers: Sequence[LayerRecord], owners: Owners | None) -> int:
+    def _make_image(self, layers: Sequence[LayerRecord], owners: Owners | None, label: str) -> int:
         if not layers:
             raise errors.LayerError("none", "the image has no layers to mount")
-        return self._mounts.overlay(self._roots(layers, at_least=2), owners=owners)
+        return self._mounts.overlay(self._roots(layers, at_least=2), owners=owners, label=label)
 
     def _make_rootfs(
         self,
@@ -299,9 +309,10 @@ class ImageService:
         directory: Path,
         read_only: bool,
         owners: Owners | None,
+        label: str,
     ) -> int:
         if read_only:
-            return self._make_image(layers, owners)
+            return self._make_image(layers, owners, label)
         upper, work = directory / "upper", directory / "work"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -316,7 +327,7 @@ class ImageService:
         uid, gid = record.root_uid, record.root_gid
         os.chown(upper, *(owners.of(uid, gid) if owners else (uid, gid)))
         os.chmod(upper, record.root_mode)
-        return self._mounts.overlay(self._roots(layers), upper=upper, work=work, owners=owners)
+        return self._mounts.overlay(self._roots(layers), upper=upper, work=work, owners=owners, label=label)
 
     def _image(self, record: ImageRecord) -> Image:
         return image_of(self._store, record, self._settings.pinned)

@@ -8,6 +8,7 @@
     components.py     the command lines and configurations of the components
     kubelet_settings.py  the kubelet's configuration
     cluster.py        the components as processes: started in order, stopped, restarted, cleaned up
+    published.py      Services of what runs on the node: names, the API of figures
     runtimes.py       Coracle, or Debian's containerd, as the node's runtime
     prepare.py        what needs the outer network, fetched before
     images.py         images of the tests beside those of e2e/images

@@ -18,7 +18,7 @@ from e2e.kube.prepare import prepare
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def main(programs: Path, arguments: tuple[str, ...]) -> None:
     """Runs the tests of this package in a network namespace; ARGUMENTS are pytest's. Needs root."""
-    if absent := tools.missing(programs, tools.CLUSTER):
+    if absent := tools.missing(programs, (*tools.CLUSTER, tools.METRICS)):
         sys.exit(tools.how_to_build(programs, absent))
     prepare(push_shell, lambda registry: push_health_server(registry, programs))
     namespace.enter("e2e.kube", sys.argv[1:])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from e2e.kube.namespace import NODE_ADDRESS
-from e2e.kube.settings import NODE, SERVICE_ADDRESS
+from e2e.kube.settings import FRONT_PROXY, NODE, SERVICE_ADDRESS
 
 _CONFIGURATION = "[req]\ndistinguished_name = name\n[name]\n"
 _CLIENTS = {
@@ -19,6 +19,8 @@ _CLIENTS = {
     "controller-manager": "/CN=system:kube-controller-manager",
     "scheduler": "/CN=system:kube-scheduler",
     "proxy": "/CN=system:kube-proxy",
+    # The API server towards those that it forwards requests to.
+    "front-proxy": f"/CN={FRONT_PROXY}",
     "kubelet": f"/O=system:nodes/CN=system:node:{NODE}",
 }
 

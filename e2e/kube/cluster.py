@@ -18,7 +18,8 @@ import shutil
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from e2e import cgroups
@@ -29,7 +30,8 @@ from e2e.kube.certificates import Certificates
 from e2e.kube.components import Component
 from e2e.kube.kubectl import Kubectl
 from e2e.kube.namespace import NODE_ADDRESS
-from e2e.kube.settings import API, CGROUP_ROOT, DNS_ADDRESS, NODE
+from e2e.kube.published import publish_dns, publish_metrics
+from e2e.kube.settings import API, CGROUP_ROOT, NODE
 from e2e.processes import Program
 from e2e.runtime import Runtime
 
@@ -37,16 +39,27 @@ _USERS = ("admin", "controller-manager", "scheduler", "kubelet", "proxy")
 
 
 class Cluster:
-    """`programs` is the directory of the components; `quick_restarts`: no crashed container waits long."""
+    """`programs` is the directory of the components; `quick_restarts`: no crashed container waits long.
+
+    `metrics`: with a metrics-server.
+    """
 
     def __init__(
-        self, programs: Path, directory: Path, runtime: Runtime, *, proxy_mode: str, quick_restarts: bool = True
+        self,
+        programs: Path,
+        directory: Path,
+        runtime: Runtime,
+        *,
+        proxy_mode: str,
+        quick_restarts: bool = True,
+        metrics: bool = False,
     ) -> None:
         self.programs = programs
         self.directory = directory
         self.runtime = runtime
         self._quick_restarts = quick_restarts
         self._proxy_mode = proxy_mode
+        self._metrics = metrics
         self._certificates = Certificates(directory / "certificates")
         self._running: dict[str, Program] = {}
 
@@ -67,7 +80,10 @@ class Cluster:
         self._launch(self._dns())
         for component in others:
             self._await(component)
-        self._publish_dns()
+        publish_dns(self.api)
+        if self._metrics:
+            self._start(components.metrics_server(self.directory, self.config("admin")))
+            publish_metrics(self.api)
         until("the node to be Ready", self.node_is_ready, seconds=90)
 
     def stop(self) -> None:
@@ -96,6 +112,19 @@ class Cluster:
 
     def start_kubelet(self, eviction: Mapping[str, str] = kubelet_settings.NEVER_EVICT) -> None:
         self._start(self._kubelet(eviction))
+
+    @contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        self._running["kube-apiserver"].stop()
+        try:
+            yield
+        finally:
+            self._start(components.api_server(self._certificates))
+
+    @property
+    def manifests(self) -> Path:
+        """Of static pods."""
+        return self.directory / "manifests"
 
     def config(self, user: str) -> Path:
         return self.directory / f"{user}.conf"
@@ -164,27 +193,6 @@ class Cluster:
         path = self.directory / "Corefile"
         path.write_text(components.dns_configuration(self.config("admin")))
         return components.dns(path)
-
-    def _publish_dns(self) -> None:
-        """A Service without a selector: its one endpoint is the name server on the node."""
-        base = "/api/v1/namespaces/kube-system/services"
-        if self.api.find(f"{base}/kube-dns") is not None:
-            return
-        ports = [{"name": protocol.lower(), "port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
-        metadata = {"name": "kube-dns", "namespace": "kube-system"}
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
-        self.api.post(base, service | {"spec": {"clusterIP": DNS_ADDRESS, "ports": ports}})
-        self.api.post(
-            "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
-            {
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": metadata | {"labels": {"kubernetes.io/service-name": "kube-dns"}},
-                "addressType": "IPv4",
-                "ports": ports,
-                "endpoints": [{"addresses": [NODE_ADDRESS], "conditions": {"ready": True}}],
-            },
-        )
 
     def _remove_pods(self) -> None:
         """What makes pods first, or they come again."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from e2e.kube.certificates import Certificates
 from e2e.kube.namespace import NODE_ADDRESS
-from e2e.kube.settings import API_PORT, DOMAIN, NODE, POD_RANGE, SERVICE_RANGE
+from e2e.kube.settings import API_PORT, DOMAIN, FRONT_PROXY, METRICS_PORT, NODE, POD_RANGE, SERVICE_RANGE
 
 ETCD: Final = "http://127.0.0.1:2379"
 
@@ -68,6 +68,7 @@ def api_server(certificates: Certificates) -> Component:
             f"--service-cluster-ip-range={SERVICE_RANGE}",
             "--allow-privileged=true",
             "--profiling=false",
+            *_aggregation(certificates),
         ),
         health=f"https://127.0.0.1:{API_PORT}/readyz",
     )
@@ -146,6 +147,21 @@ def dns(configuration: Path) -> Component:
     )
 
 
+def metrics_server(directory: Path, kubeconfig: Path) -> Component:
+    return Component(
+        name="metrics-server",
+        arguments=(
+            *_as(kubeconfig),
+            f"--secure-port={METRICS_PORT}",
+            f"--cert-dir={directory}/metrics-certificates",
+            "--kubelet-insecure-tls",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--metric-resolution=10s",
+        ),
+        health=f"https://127.0.0.1:{METRICS_PORT}/livez",
+    )
+
+
 def dns_configuration(kubeconfig: Path) -> str:
     """A Corefile: the cluster's names, on the node's address."""
     return f"""\
@@ -160,6 +176,20 @@ def dns_configuration(kubeconfig: Path) -> str:
     }}
 }}
 """
+
+
+def _aggregation(certificates: Certificates) -> tuple[str, ...]:
+    """Requests for other APIs are forwarded to who serves them, at the addresses of their Service's endpoints."""
+    return (
+        f"--requestheader-client-ca-file={certificates.certificate('ca')}",
+        f"--requestheader-allowed-names={FRONT_PROXY}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={certificates.certificate('front-proxy')}",
+        f"--proxy-client-key-file={certificates.key('front-proxy')}",
+        "--enable-aggregator-routing=true",
+    )
 
 
 def _as(kubeconfig: Path) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def programs(request: pytest.FixtureRequest) -> Path:
     directory = Path(request.config.getoption("--kube-bin") or "missing")
-    if absent := tools.missing(directory, tools.CLUSTER):
+    if absent := tools.missing(directory, (*tools.CLUSTER, tools.METRICS)):
         pytest.fail(tools.how_to_build(directory, absent), pytrace=False)
     if not namespace.inside():
         pytest.fail("these tests need a network namespace of their own: run `python -m e2e.kube`", pytrace=False)
@@ -98,7 +98,8 @@ def daemon(directory: Path, registry: RunningRegistry) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, programs: Path, directory: Path, daemon: Daemon) -> Iterator[Cluster]:
-    made = Cluster(programs, directory, daemon, proxy_mode=request.config.getoption("--kube-proxy-mode"))
+    proxy_mode = request.config.getoption("--kube-proxy-mode")
+    made = Cluster(programs, directory, daemon, proxy_mode=proxy_mode, metrics=True)
     try:
         made.start()
         yield made

@@ -137,9 +137,30 @@ def test_debug_of_the_node(work: Workload, images: ImageNames) -> None:
     assert work.logs(name) == Path("/proc/1/comm").read_text()
 
 
-def test_top_has_nobody_to_ask_without_a_metrics_server(work: Workload, desk: str) -> None:
-    with pytest.raises(Failed, match="Metrics API not available"):
-        work.kubectl("top", "pod", desk)
+def test_top_of_a_pod_and_of_the_node(work: Workload, images: ImageNames) -> None:
+    """metrics-server asks the kubelet, which asks the runtime; it needs two answers to tell of processor time."""
+    busy = container("busy", images.busybox, "while :; do :; done", resources={"limits": {"cpu": "200m"}})
+    work.run(pod("tops", busy, container("idle", images.busybox)))
+    busy_row, idle_row = until("figures of both containers", lambda: _top(work, "pod", "tops", "--containers"))
+    assert (busy_row[:2], idle_row[:2]) == (["tops", "busy"], ["tops", "idle"])
+    assert 10 < _millicores(busy_row[2]) <= 250
+    assert _millicores(idle_row[2]) < _millicores(busy_row[2])
+    assert re.fullmatch(r"\d+Mi", busy_row[3])
+    (node,) = until("figures of the node", lambda: _top(work, "node", "node1"))
+    assert _millicores(node[1]) > _millicores(busy_row[2])
+    work.remove("Pod", "tops", grace=0)
+
+
+def _top(work: Workload, *words: str) -> list[list[str]]:
+    """The rows; none while there are no figures."""
+    try:
+        return [line.split() for line in work.kubectl("top", *words, "--no-headers").splitlines()]
+    except Failed:
+        return []
+
+
+def _millicores(text: str) -> int:
+    return int(text.removesuffix("m"))
 
 
 def test_events_and_description_of_a_pod(work: Workload, desk: str) -> None:

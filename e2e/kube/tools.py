@@ -23,6 +23,8 @@ CLUSTER: Final = (
     *("kubelet", "kubectl", "kube-proxy", "coredns"),
 )
 CONFORMANCE: Final = ("e2e.test", "ginkgo", "agnhost")
+METRICS: Final = "metrics-server"
+KUBEADM: Final = "kubeadm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +37,18 @@ class Source:
 _SOURCES: Final = {
     **{
         name: Source(module="k8s.io/kubernetes", version=KUBERNETES, package=f"k8s.io/kubernetes/cmd/{name}")
-        for name in CLUSTER
+        for name in (*CLUSTER, KUBEADM)
         if name.startswith("kube")
     },
     "e2e.test": Source(module="k8s.io/kubernetes", version=KUBERNETES, package="k8s.io/kubernetes/test/e2e"),
     "agnhost": Source(module="k8s.io/kubernetes", version=KUBERNETES, package="k8s.io/kubernetes/test/images/agnhost"),
     "ginkgo": Source(module="k8s.io/kubernetes", version=KUBERNETES, package="github.com/onsi/ginkgo/v2/ginkgo"),
     "etcd": Source(module="go.etcd.io/etcd/server/v3", version="v3.7.3", package="go.etcd.io/etcd/server/v3"),
+    METRICS: Source(
+        module="sigs.k8s.io/metrics-server",
+        version="v0.9.0",
+        package="sigs.k8s.io/metrics-server/cmd/metrics-server",
+    ),
     "coredns": Source(module="github.com/coredns/coredns", version="v1.15.0", package="github.com/coredns/coredns"),
 }
 
@@ -111,7 +118,7 @@ def main() -> None:
         sys.exit(__doc__)
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
-    for name in missing(directory, sys.argv[2:] or CLUSTER):
+    for name in missing(directory, sys.argv[2:] or (*CLUSTER, METRICS)):
         print(f"building {name}", flush=True)
         build(name, directory)
 

@@ -280,5 +280,8 @@ def _set_attributes(node: Node, entry: Entry) -> None:
 
 
 def kept_xattrs(xattrs: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
-    """Without overlayfs's own, by which an image could reach into other layers."""
-    return tuple(item for item in xattrs if not item[0].startswith(b"trusted.overlay."))
+    """Without overlayfs's own, by which an image could reach into other layers, and labels of the policy of another
+    host, which ours may not know."""
+    return tuple(
+        item for item in xattrs if not item[0].startswith(b"trusted.overlay.") and item[0] != b"security.selinux"
+    )

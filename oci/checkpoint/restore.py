@@ -184,8 +184,6 @@ def _options(request: RestoreRequest, images: int, work: int, opened: ExitStack)
     inherited += [
         (name, request.spaces[kind]) for kind, (_, name) in external.NAMESPACES.items() if kind in request.spaces
     ]
-    process = request.spec.process
-    label = process.apparmor_profile if process is not None else None
     return replace(
         own,
         images_fd=images,
@@ -197,9 +195,18 @@ def _options(request: RestoreRequest, images: int, work: int, opened: ExitStack)
         external=own.external + external.sources_of(request.spec, request.bundle, supplied, _hierarchies(request)),
         inherited=tuple(inherited),
         cgroup_mode=CGROUP_MODES["ignore"] if own.cgroup_mode is None else own.cgroup_mode,
-        lsm_profile=own.lsm_profile or (f"apparmor:{label}" if label else None),
+        lsm_profile=own.lsm_profile or lsm_profile(request.spec),
+        lsm_mount_context=own.lsm_mount_context or request.spec.linux.mount_label,
         log_file=RESTORE_LOG,
     )
+
+
+def lsm_profile(spec: Spec) -> str | None:
+    """In CRIU's words: the configuration's label counts, not that of the process when it was dumped."""
+    process = spec.process
+    if process is not None and process.selinux_label:
+        return f"selinux:{process.selinux_label}"
+    return f"apparmor:{process.apparmor_profile}" if process is not None and process.apparmor_profile else None
 
 
 def _hierarchies(request: RestoreRequest) -> Sequence[CgroupHierarchy]:

@@ -107,7 +107,17 @@ def mount_filesystem(step: op.MountFilesystem, context: Context) -> None:
             os.fchmod(_reopen(mount), stat.S_IMODE(os.fstat(target).st_mode))
         if options.copy_up:
             copy_tree(_reopen(target), _reopen(mount))
+    if step.label:
+        _label_root(mount, step.label)
     _place(mount, target, options, context)
+
+
+def _label_root(mount: int, label: str) -> None:
+    try:
+        os.setxattr(_reopen(mount), "security.selinux", label.encode())
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:  # in a user namespace the policy's own label stays
+            raise
 
 
 def _bind_sysfs(step: op.MountFilesystem, target: int, context: Context) -> None:
@@ -224,7 +234,8 @@ def mask_path(step: op.MaskPath, context: Context) -> None:
         # A shared host /dev must not see what happens here.
         mounts.set_propagation(mount, sc.MS_PRIVATE)
     elif context.empty < 0:
-        mount = mounts.make_filesystem("tmpfs", "tmpfs", ("mode=755", "size=4k"), attributes=sc.MOUNT_ATTR_RDONLY)
+        parameters = ("mode=755", "size=4k", *([f"context={step.label}"] if step.label else []))
+        mount = mounts.make_filesystem("tmpfs", "tmpfs", parameters, attributes=sc.MOUNT_ATTR_RDONLY)
     else:
         mount = mounts.clone_tree(context.empty)
     sc.move_mount(mount, target)
@@ -393,7 +404,13 @@ def _mount_by_path(step: op.MountFilesystem, target: int, context: Context) -> N
             flags |= flag
     os.fchdir(context.proc)
     try:
-        sc.mount(step.source, f"self/fd/{target}", step.fstype, flags, ",".join(step.options.data))
+        sc.mount(step.source, f"self/fd/{target}", step.fstype, flags, ",".join(map(_quoted, step.options.data)))
     finally:
         os.fchdir(context.old_root)
     os.close(target)
+
+
+def _quoted(parameter: str) -> str:
+    """mount(2) splits at commas, and only a label's value may have quotes around them."""
+    key, _, value = parameter.partition("=")
+    return f'{key}="{value}"' if key == "context" else parameter

@@ -15,7 +15,7 @@ from oci.plan import operations as op
 from oci.plan.devices import plan_devices
 from oci.plan.host import Host, Supplied
 from oci.plan.mount_options import PROPAGATION
-from oci.plan.mounts import plan_mounts, readonly_later
+from oci.plan.mounts import mount_label, plan_mounts, readonly_later
 from oci.plan.namespaces import (
     NamespacePlan,
     check_namespaces,
@@ -24,7 +24,7 @@ from oci.plan.namespaces import (
     read_namespaces,
     with_own_mappings,
 )
-from oci.plan.process import check_process, plan_process, warnings
+from oci.plan.process import check_process, plan_process, selinux_label, warnings
 from oci.plan.scheduling import plan_memory_policy, plan_personality
 from oci.plan.sysctls import check_sysctls, sysctl_path
 from oci.spec import Hooks, Process, Spec
@@ -52,12 +52,12 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
         *_sources(filesystems, namespaces, host, everything=bool(hooks.create_container)),
         *enter_namespaces(spec, namespaces),
         op.HideFromPeers(),
-        *([] if supplied.no_new_keyring else [op.JoinKeyring(name=f"_ses.{container_id}"[:200])]),
+        *([] if supplied.no_new_keyring else _keyring(container_id, process, host)),
         *([op.AwaitRuntimeHooks()] if hooks.prestart or hooks.create_runtime else []),
         *filesystems,
         *([op.RunContainerHooks(kind="createContainer", directory=supplied.bundle)] if hooks.create_container else []),
         *_identity(spec),
-        *_restrictions(spec),
+        *_restrictions(spec, mount_label(spec, host)),
         *_enter_root(spec, namespaces, supplied),
         # A startContainer hook may be what brings the program.
         *(
@@ -176,9 +176,14 @@ def _identity(spec: Spec) -> list[op.Operation]:
     return steps
 
 
-def _restrictions(spec: Spec) -> list[op.Operation]:
+def _keyring(container_id: str, process: Process, host: Host) -> list[op.Operation]:
+    """With the container's label, or it could not use its own keyring; execve forgets the order again."""
+    return [*selinux_label(process, host, "keycreate"), op.JoinKeyring(name=f"_ses.{container_id}"[:200])]
+
+
+def _restrictions(spec: Spec, label: str) -> list[op.Operation]:
     steps: list[op.Operation] = [op.ReadonlyPath(path=path) for path in spec.linux.readonly_paths]
-    steps += [op.MaskPath(path=path) for path in spec.linux.masked_paths]
+    steps += [op.MaskPath(path=path, label=label) for path in spec.linux.masked_paths]
     for index, step in enumerate(steps):
         if not getattr(step, "path").startswith("/"):  # noqa: B009 - the two classes share the attribute, not a base
             raise SpecError("linux.maskedPaths", f"entry {index} is not absolute")

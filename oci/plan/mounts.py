@@ -28,7 +28,9 @@ _ALLOWED_BELOW_PROC: Final = frozenset(
 )  # fmt: skip
 
 # File systems whose files have no label of their own; proc, sysfs and cgroup are labelled by the policy.
-_LABELLED: Final = frozenset(("tmpfs", "mqueue", "devpts"))
+_LABELLED: Final = frozenset(("tmpfs", "devpts"))
+# The kernel mounts it with the ipc namespace, so no later mount can bring a context; its root takes a label.
+_LABELLED_AFTERWARDS: Final = "mqueue"
 _V1_TMPFS: Final = MountOptions(
     set=sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC, data=("mode=755",)
 )
@@ -73,7 +75,7 @@ def _plan_mount(
     elif bind:
         yield _plan_bind(index, mount, options, spec, namespaces, supplied)
     elif mount.type in ("cgroup", "cgroup2"):
-        yield from _plan_cgroup(target, options, namespaces, host)
+        yield from _plan_cgroup(target, options, namespaces, host, mount_label(spec, host))
     elif not mount.type:
         raise SpecError(f"{where}.type", "is required for a mount that is not a bind mount")
     else:
@@ -81,11 +83,24 @@ def _plan_mount(
             raise SpecError(where, "id mappings are for bind mounts only")
         if mount.type == "tmpfs":
             options = _writable(options)
-        if spec.linux.mount_label and "selinux" in host.lsm and mount.type in _LABELLED:
-            options = replace(options, data=(*options.data, f'context="{spec.linux.mount_label}"'))
+        label = mount_label(spec, host)
         yield op.MountFilesystem(
-            destination=target, fstype=mount.type, source=mount.source or mount.type, options=options
+            destination=target,
+            fstype=mount.type,
+            source=mount.source or mount.type,
+            options=_labelled(options, label) if mount.type in _LABELLED else options,
+            label=label if mount.type == _LABELLED_AFTERWARDS else "",
         )
+
+
+def mount_label(spec: Spec, host: Host) -> str:
+    """What the container's own files are labelled with; "" without SELinux."""
+    return (spec.linux.mount_label or "") if "selinux" in host.lsm else ""
+
+
+def _labelled(options: MountOptions, label: str) -> MountOptions:
+    """Without quotes: fsconfig takes the value as it is, commas and all."""
+    return replace(options, data=(*options.data, f"context={label}")) if label else options
 
 
 def _check_target(where: str, target: str, mount: Mount, bind: bool) -> None:
@@ -131,13 +146,16 @@ def _default_propagation(spec: Spec) -> tuple[int, bool]:
     return (sc.MS_SLAVE, True) if flag == sc.MS_UNBINDABLE else (flag, recursive)
 
 
-def _plan_cgroup(target: str, options: MountOptions, namespaces: NamespacePlan, host: Host) -> Iterator[op.Operation]:
+def _plan_cgroup(
+    target: str, options: MountOptions, namespaces: NamespacePlan, host: Host, label: str
+) -> Iterator[op.Operation]:
     private = "cgroup" in namespaces.new
     v1 = [hierarchy for hierarchy in host.cgroups if hierarchy.version == 1]
     if not v1:
         yield _plan_cgroup2(target, options, host, private=private)
         return
-    yield op.MountFilesystem(destination=target, fstype="tmpfs", source="cgroup", options=_V1_TMPFS)
+    tmpfs = _labelled(_V1_TMPFS, label)
+    yield op.MountFilesystem(destination=target, fstype="tmpfs", source="cgroup", options=tmpfs)
     options = replace(options, data=(), propagation=())
     for hierarchy in host.cgroups:
         yield _plan_hierarchy(f"{target}/{hierarchy.name}", hierarchy, options, private=private)

@@ -130,12 +130,13 @@ class OpenRoot:
 
 @frozen
 class MountFilesystem:
-    """`source` and the options' data go to the file system's own parameters."""
+    """`source` and the options' data go to the file system's own parameters; `label` is set on its root directory."""
 
     destination: str
     fstype: str
     source: str
     options: MountOptions
+    label: str = ""
 
     def describe(self) -> str:
         return f"mount {self.fstype} on {self.destination}"
@@ -289,6 +290,7 @@ class ReadonlyPath:
 @frozen
 class MaskPath:
     path: str
+    label: str = ""  #: of what covers a directory
 
     def describe(self) -> str:
         return f"mask path {self.path}"

@@ -132,8 +132,12 @@ def _labels(process: Process, host: Host) -> list[op.Operation]:
         steps.append(
             op.SetLsmLabel(module="apparmor", attribute="apparmor/exec", value=f"exec {process.apparmor_profile}")
         )
-    if process.selinux_label:
-        if "selinux" not in host.lsm:
-            raise Unsupported("process.selinuxLabel", "SELinux is not active in this kernel")
-        steps.append(op.SetLsmLabel(module="selinux", attribute="exec", value=process.selinux_label))
-    return steps
+    return steps + selinux_label(process, host, "exec")
+
+
+def selinux_label(process: Process, host: Host, attribute: str) -> list[op.Operation]:
+    if not process.selinux_label:
+        return []
+    if "selinux" not in host.lsm:
+        raise Unsupported("process.selinuxLabel", "SELinux is not active in this kernel")
+    return [op.SetLsmLabel(module="selinux", attribute=attribute, value=process.selinux_label)]

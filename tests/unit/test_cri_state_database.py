@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from cri.errors import status_of
 from cri.state.database import Checkpointer, StateDatabaseFailed, StateDatabaseFull, open_database
 
+_MAGIC = 16  # bytes at the beginning of a database
 KEEP = "INSERT INTO kept VALUES (?)"
 
 
@@ -65,16 +67,24 @@ def test_a_wrong_statement_stays_what_it_is(database: sqlite3.Connection) -> Non
 
 
 def test_checkpoints_that_fail_are_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "state.db"
+    whole, path = tmp_path / "whole.db", tmp_path / "state.db"
+    database = open_database(whole)
+    database.execute("CREATE TABLE kept (content BLOB)")
+    database.close()
     path.write_bytes(b"this is no database, and long enough to be taken for one" * 20)
     with caplog.at_level(logging.ERROR):
         checkpointer = Checkpointer(path, interval_s=0.001)
         while "trying on" not in caplog.text:
             time.sleep(0.001)
-        path.unlink()
+        # Into the same file: with two of one name open, SQLite truncates what the other has mapped, and a SIGBUS follows.
+        with path.open("r+b", buffering=0) as file:
+            content = whole.read_bytes()
+            os.pwrite(file.fileno(), content[_MAGIC:], _MAGIC)
+            os.pwrite(file.fileno(), content[:_MAGIC], 0)  # last: until then it stays no database
         database = open_database(path)
-        database.execute("CREATE TABLE kept (content BLOB)")
-        assert checkpointer._thread.is_alive()
+        written = path.stat().st_mtime_ns
+        while path.stat().st_mtime_ns == written:
+            database.execute(KEEP, (b"x" * 20_000,))
         checkpointer.close()
     assert caplog.text.count("trying on") == 1
     database.close()

@@ -235,8 +235,29 @@ def test_mount_label_where_there_are_labels() -> None:
     changes = {"linux.mountLabel": "l"}
     for lsm, expected in ((frozenset({"selinux"}), True), (frozenset[str](), False)):
         mounts = [step for step in plan(changes, host=Host(lsm=lsm)).setup if isinstance(step, op.MountFilesystem)]
-        labelled = {step.fstype for step in mounts if 'context="l"' in step.options.data}
-        assert labelled == ({"tmpfs", "mqueue", "devpts"} if expected else set())
+        labelled = {step.fstype for step in mounts if "context=l" in step.options.data}
+        assert labelled == ({"tmpfs", "devpts"} if expected else set())
+        assert {step.fstype for step in mounts if step.label} == ({"mqueue"} if expected else set())
+        made = plan({"linux.maskedPaths": ["/proc/acpi"], **changes}, host=Host(lsm=lsm))
+        assert [step.label for step in made.setup if isinstance(step, op.MaskPath)] == ["l" if expected else ""]
+
+
+def test_the_tmpfs_of_v1_hierarchies_is_labelled_too() -> None:
+    host = Host(cgroups=V1.cgroups, lsm=frozenset({"selinux"}))
+    made = plan({"linux.mountLabel": "s:o:t:s0:c1,c2"}, host=host)
+    (tmpfs,) = (
+        step for step in made.setup if isinstance(step, op.MountFilesystem) and step.destination == "/sys/fs/cgroup"
+    )
+    assert "context=s:o:t:s0:c1,c2" in tmpfs.options.data
+
+
+def test_the_keyring_has_the_label_of_the_process() -> None:
+    host = Host(lsm=frozenset({"selinux"}))
+    setup = plan({"process.selinuxLabel": "s:r:t:s0"}, host=host).setup
+    keyring = position(setup, op.JoinKeyring)
+    assert setup[keyring - 1] == op.SetLsmLabel(module="selinux", attribute="keycreate", value="s:r:t:s0")
+    made = plan({"process.selinuxLabel": "s:r:t:s0"}, host=host, no_new_keyring=True)
+    assert not any(isinstance(step, op.SetLsmLabel) for step in made.setup)
 
 
 def test_unknown_capabilities_warn() -> None:
