@@ -64,9 +64,15 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _environment(directory: Path, monitor: Path, trees: tuple[Path, ...]) -> dict[str, str]:
-    libraries = [path for tree in trees for path in (*tree.glob("usr/lib/*-linux-gnu"), *tree.glob("lib/*-linux-gnu"))]
+    found = [path for tree in trees for path in (*tree.glob("usr/lib/*-linux-gnu"), *tree.glob("lib/*-linux-gnu"))]
+    libraries = os.pathsep.join(map(str, found))
+    # Podman gives conmon an environment of its own, and conmon calls Podman when the container has ended. Where that call
+    # does not find its libraries, whoever waits for the container waits 20 seconds for what it would have recorded.
+    wrapper = directory / "conmon"
+    wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{monitor}" "$@"\n')
+    wrapper.chmod(0o755)
     (directory / "containers.conf").write_text(
-        f'[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\nconmon_path=["{monitor}"]\n'
+        f'[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\nconmon_path=["{wrapper}"]\n'
         '[network]\nnetwork_backend="cni"\n'
     )
     (directory / "storage.conf").write_text(
@@ -75,7 +81,7 @@ def _environment(directory: Path, monitor: Path, trees: tuple[Path, ...]) -> dic
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(directory),
-        "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
+        "LD_LIBRARY_PATH": libraries,
         "CONTAINERS_CONF": str(directory / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
     }
