@@ -98,7 +98,7 @@ class LayerMounts:
                 roots = [self._mapped(root, owners.user_fd, passing) for root in roots]
             if self.way is Way.DETACHED:
                 return _overlay_of_descriptors(roots, upper, work, label)
-            return _overlay_by_mount(roots, upper, work, label, self._passing_directory(passing))
+            return _overlay_by_mount(roots, upper, work, self._passing_directory(passing), label)
 
     def _mapped(self, root: int, user_fd: int, passing: ExitStack) -> int:
         """A clone of the layer with mapped owners, for as long as `passing` is open: the overlay makes its own."""
@@ -199,7 +199,7 @@ def _set_directory(fs: int, key: str, path: Path) -> None:
         syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_FD, key, fd)
 
 
-def _overlay_by_mount(roots: Sequence[int], upper: Path | None, work: Path | None, label: str, target: Path) -> int:
+def _overlay_by_mount(roots: Sequence[int], upper: Path | None, work: Path | None, target: Path, label: str) -> int:
     """mount(2) takes one page of options: descriptors make the shortest paths, and need no escapes."""
     options = ["lowerdir=" + ":".join(f"/proc/self/fd/{root}" for root in roots), "index=off"]
     if label:

@@ -7,5 +7,7 @@ themselves are tried in the virtual machine.
 
     host.py      the directory that is the host's root, and the programs in it
     systemd.py   a systemd of plain processes
+    killer.py    kills the installer, wherever it is
+    steps.py     what the tests do on the node and ask of it
     conftest.py  one node for all tests, which build on each other
 """

@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from e2e.installer.conftest import Bed
 from e2e.installer.host import ENDPOINT
+from e2e.installer.steps import assert_as_before, deployed, mark, running_on
 from e2e.installer.systemd import pids_of
-from e2e.kube.settings import NODE
 
+SETTINGS = "/etc/coracle/coracle.toml.d/50-installer.toml"
 CHANGED = 'log_level = "debug"\n[network]\nbridge = "co-ins"\n'
 
 
-def mark(bed: Bed, value: str | None) -> None:
-    bed.cluster.api.patch(f"/api/v1/nodes/{NODE}", {"metadata": {"labels": {"coracle.io/switch": value}}})
-
-
-def deployment(image: str) -> dict[str, Any]:
-    container = {"name": "main", "image": image, "command": ["sleep", "1000000"]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "app"},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": "app"}},
-            "template": {
-                "metadata": {"labels": {"app": "app"}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
-            },
-        },
-    }
-
-
-def running_on(bed: Bed, scheme: str) -> bool:
-    """Both pods of the Deployment run, on that runtime."""
-    pods = bed.work.pods("app")
-    ids = [status.get("containerID", "") for pod in pods for status in pod["status"].get("containerStatuses", [])]
-    ready = [status["ready"] for pod in pods for status in pod["status"].get("containerStatuses", [])]
-    return len(ids) == 2 and all(ready) and all(one.startswith(f"{scheme}://") for one in ids)
-
-
 def test_install_leaves_the_kubelet_and_its_pods_alone(bed: Bed) -> None:
-    bed.work.make(deployment(f"{bed.registry.address}/{'test/busybox'}:1"))
+    deployed(bed)
     bed.wait("the application", lambda: running_on(bed, "containerd"))
     bed.helm("install", "coracle", "helm/coracle", *bed.values())
     bed.wait("the installer", bed.installer_is_ready)
@@ -77,7 +47,19 @@ def test_an_installer_killed_at_work_begins_again_and_ends(bed: Bed) -> None:
     assert bed.systemd.told.count("restart coracle.service") == 2
     open_steps = {entry["record"]["number"]: entry["record"]["phase"] for entry in bed.record() if "record" in entry}
     assert set(open_steps.values()) == {"done"}
-    assert CHANGED in bed.tree.read("/etc/coracle/coracle.toml.d/50-installer.toml")
+    assert CHANGED in bed.tree.read(SETTINGS)
+
+
+def test_helm_rollback_brings_the_former_settings_back(bed: Bed) -> None:
+    """Revision 1 is the install; the daemon that had other settings is restarted with the first ones."""
+    before = bed.systemd.told.count("restart coracle.service")
+    bed.helm("rollback", "coracle", "1")
+    bed.wait("the former settings", lambda: CHANGED not in bed.tree.read(SETTINGS))
+    bed.wait("the installer", bed.installer_is_ready)
+    assert bed.systemd.told.count("restart coracle.service") == before + 1
+    assert bed.label() == "installed"
+    assert bed.runtime() == "containerd"
+    assert running_on(bed, "containerd")
 
 
 def test_a_runtime_that_brings_no_node_back_is_rolled_back_by_the_host(bed: Bed) -> None:
@@ -125,19 +107,7 @@ def test_a_pod_by_the_runtime_class_runs(bed: Bed) -> None:
 
 def test_uninstall_leaves_the_node_as_it_was(bed: Bed) -> None:
     bed.helm("uninstall", "coracle", "--timeout", "400s")
-    assert bed.label() is None
-    assert bed.runtime() == "containerd"
-    bed.wait("the application", lambda: running_on(bed, "containerd"))
-    node = bed.node()
-    assert not [key for key in node["metadata"].get("annotations", {}) if key.startswith("coracle.io")]
-    assert not node["spec"].get("unschedulable")
-    assert not node["spec"].get("taints")
-    assert bed.tree.snapshot() == bed.before
-    assert not Path("/sys/class/net/co-ins").exists()
-    assert not bed.systemd.enabled & {"coracle.service", "coracle-switch.service", "coracle-rollback.timer"}
-    assert not [unit for unit in bed.systemd.active if unit.startswith("coracle")]
-    roles = bed.cluster.api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"]
-    assert not [role for role in roles if role["metadata"]["name"].startswith("coracle")]
+    assert_as_before(bed)
 
 
 @pytest.fixture(autouse=True)

@@ -29,10 +29,10 @@ def shell_layer() -> Layer:
     return cached_layer(_stamped("kube-shell"), _build_shell)
 
 
-def program_layer(program: Path, build: Callable[[Path], Layer]) -> Layer:
+def program_layer(program: Path, build: Callable[[Path], Layer], *, purpose: str = "kube") -> Layer:
     """A layer with one of the cluster's own programs, built again when the program is another one."""
     state = program.stat()
-    return cached_layer(_stamped(f"kube-{program.name}", f"{state.st_size} {state.st_mtime_ns}"), build)
+    return cached_layer(_stamped(f"{purpose}-{program.name}", f"{state.st_size} {state.st_mtime_ns}"), build)
 
 
 def _stamped(name: str, *more: str) -> str:

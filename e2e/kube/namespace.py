@@ -33,14 +33,18 @@ def inside() -> bool:
     return outside is not None and outside != _mine()
 
 
-def enter(module: str, arguments: Sequence[str]) -> None:
-    """Returns inside the namespace; outside it replaces this process by `python -m module ARGUMENTS` inside."""
+def enter(module: str, arguments: Sequence[str], *, mounts: bool = False) -> None:
+    """Returns inside the namespace; outside it replaces this process by `python -m module ARGUMENTS` inside.
+
+    With `mounts` there is a mount namespace, too.
+    """
     if inside():
         return
     if os.geteuid() != 0:
         sys.exit("a Kubernetes node needs root")
     os.environ[_MARK] = _mine()
-    os.execvp("unshare", ["unshare", "--net", "--", sys.executable, "-m", module, *arguments])
+    kinds = ["--net", *(["--mount"] if mounts else [])]
+    os.execvp("unshare", ["unshare", *kinds, "--", sys.executable, "-m", module, *arguments])
 
 
 def furnish() -> None:

@@ -56,6 +56,13 @@ def measure(daemon: Daemon, pods: int, seconds: int) -> list[Figure]:
     def stats() -> None:
         client.runtime.ListContainerStats(pb.ListContainerStatsRequest(), timeout=60)
 
+    def pod_stats() -> None:
+        client.runtime.ListPodSandboxStats(pb.ListPodSandboxStatsRequest(), timeout=60)
+
+    def metrics() -> None:
+        answers = client.runtime.StreamPodSandboxMetrics(pb.StreamPodSandboxMetricsRequest(), timeout=60)
+        assert sum(len(answer.pod_sandbox_metrics) for answer in answers) == pods
+
     stats()
     daemon_pss, daemon_private = memory(daemon.daemon_pids())
     pod_pss, pod_private = memory(monitors)
@@ -63,6 +70,8 @@ def measure(daemon: Daemon, pods: int, seconds: int) -> list[Figure]:
         Figure(title="ListPodSandbox p50", value=median_ms(client.pods), unit="ms", goal=5),
         Figure(title="ListContainers p50", value=median_ms(client.containers), unit="ms", goal=5),
         Figure(title="ListContainerStats p50", value=median_ms(stats, 30), unit="ms", goal=60),
+        Figure(title="ListPodSandboxStats p50", value=median_ms(pod_stats, 30), unit="ms"),
+        Figure(title="StreamPodSandboxMetrics p50", value=median_ms(metrics, 10), unit="ms"),
         Figure(title="daemon's CPU with both lists once a second", value=_idle(daemon, seconds), unit="%", goal=2),
         Figure(title="the daemon, all its processes, private", value=daemon_private, unit="MB", goal=120),
         Figure(title="the daemon, all its processes, PSS", value=daemon_pss, unit="MB"),

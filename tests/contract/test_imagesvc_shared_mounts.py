@@ -33,7 +33,7 @@ def _attached(one: Path, two: Path, target: Path, place: Path) -> str:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_SHARED | syscalls.MS_REC)
     roots = [os.open(path, os.O_PATH | os.O_DIRECTORY) for path in (one, two)]
-    overlay = _overlay_by_mount(roots, None, None, target)
+    overlay = _overlay_by_mount(roots, None, None, target, "")
     syscalls.mount("place", place, "tmpfs")
     syscalls.mount(None, place, None, syscalls.MS_PRIVATE)
     (place / "root").mkdir()
