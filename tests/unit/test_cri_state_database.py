@@ -76,7 +76,7 @@ def test_checkpoints_that_fail_are_tried_again(tmp_path: Path, caplog: pytest.Lo
         checkpointer = Checkpointer(path, interval_s=0.001)
         while "trying on" not in caplog.text:
             time.sleep(0.001)
-        # Into the same file: with two of one name open, SQLite truncates what the other has mapped, and a SIGBUS follows.
+        # Into the same file: with two of one name open, SQLite truncates what the other has mapped: SIGBUS.
         with path.open("r+b", buffering=0) as file:
             content = whole.read_bytes()
             os.pwrite(file.fileno(), content[_MAGIC:], _MAGIC)
