@@ -8,7 +8,7 @@
 #   ARGS     passed on to pytest, to the demo or to the benchmark        make test ARGS='-k images -x'
 #   CRITEST  a critest binary (kubernetes-sigs/cri-tools), `make critest`
 #   ENDPOINT a CRI socket for `make cri-suite`; without one it starts Coracle (ARGS=--cri-runtime=containerd: the peer)
-#   VM       tests of `make e2e-vm`, all by default; CRUN a checkout of containers/crun
+#   VM       tests of `make e2e-vm`, all by default; CRUN a checkout of containers/crun, BUNDLE what `make bundle` packed
 #   KUBELET  a kubelet binary, `make kubelet`
 #   KUBE_BIN a directory with the programs of a Kubernetes node, `make e2e-kube`
 #
@@ -115,7 +115,8 @@ oci-suite: setup ## crun's and runtime-tools' suites on coracle-oci: make oci-su
 .PHONY: e2e-vm
 e2e-vm: setup ## tests in a virtual machine with systemd, cgroup v2 and AppArmor: make e2e-vm VM=e2e/vm/test_service.py (root)
 	$(BIN)/python -m pytest $(or $(VM),e2e/vm) --timeout 0 \
-	    $(if $(CRITEST),--vm-critest="$(CRITEST)") $(if $(CRUN),--vm-crun="$(CRUN)") $(ARGS)
+	    $(if $(CRITEST),--vm-critest="$(CRITEST)") $(if $(CRUN),--vm-crun="$(CRUN)") \
+	    $(if $(BUNDLE),--vm-bundle="$(BUNDLE)") $(ARGS)
 
 .PHONY: bench-oci
 bench-oci: setup ## coracle-oci and the executor as a library beside Debian's crun and runc, as ratios (root)

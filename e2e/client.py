@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -32,8 +32,9 @@ class Client:
         self.endpoint = endpoint
         # A pool of its own per client: two clients of one address must not share a connection that a restart broke.
         self._channel = grpc.insecure_channel(endpoint, options=[*_OPTIONS, ("grpc.use_local_subchannel_pool", 1)])
-        self.runtime = RuntimeServiceStub(self._channel)
-        self.images = ImageServiceStub(self._channel)
+        channel = self._channel if SLOWNESS == 1 else grpc.intercept_channel(self._channel, _Patience())
+        self.runtime = RuntimeServiceStub(channel)
+        self.images = ImageServiceStub(channel)
 
     def __enter__(self) -> Client:
         return self
@@ -49,40 +50,40 @@ class Client:
     def ready(self) -> bool:
         """Whether the runtime and its network say that they are ready."""
         try:
-            status = self.runtime.Status(pb.StatusRequest(), timeout=2 * SLOWNESS).status
+            status = self.runtime.Status(pb.StatusRequest(), timeout=2).status
         except grpc.RpcError:
             return False
         return len(status.conditions) >= 2 and all(condition.status for condition in status.conditions)
 
     def pull(self, reference: str) -> str:
         request = pb.PullImageRequest(image=pb.ImageSpec(image=reference))
-        return self.images.PullImage(request, timeout=300 * SLOWNESS).image_ref
+        return self.images.PullImage(request, timeout=300).image_ref
 
     def run_pod(self, config: pb.PodSandboxConfig) -> str:
-        return self.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config), timeout=120 * SLOWNESS).pod_sandbox_id
+        return self.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config), timeout=120).pod_sandbox_id
 
     def create(self, sandbox: str, config: pb.ContainerConfig, pod: pb.PodSandboxConfig) -> str:
         request = pb.CreateContainerRequest(pod_sandbox_id=sandbox, config=config, sandbox_config=pod)
-        return self.runtime.CreateContainer(request, timeout=120 * SLOWNESS).container_id
+        return self.runtime.CreateContainer(request, timeout=120).container_id
 
     def start(self, container: str) -> None:
-        self.runtime.StartContainer(pb.StartContainerRequest(container_id=container), timeout=120 * SLOWNESS)
+        self.runtime.StartContainer(pb.StartContainerRequest(container_id=container), timeout=120)
 
     def stop(self, container: str, timeout: int = 10) -> None:
-        request = pb.StopContainerRequest(container_id=container, timeout=timeout)
-        self.runtime.StopContainer(request, timeout=timeout + 120 * SLOWNESS)
+        request = pb.StopContainerRequest(container_id=container, timeout=int(timeout * SLOWNESS))
+        self.runtime.StopContainer(request, timeout=timeout + 120)
 
     def remove(self, container: str) -> None:
-        self.runtime.RemoveContainer(pb.RemoveContainerRequest(container_id=container), timeout=120 * SLOWNESS)
+        self.runtime.RemoveContainer(pb.RemoveContainerRequest(container_id=container), timeout=120)
 
     def stop_pod(self, sandbox: str) -> None:
-        self.runtime.StopPodSandbox(pb.StopPodSandboxRequest(pod_sandbox_id=sandbox), timeout=120 * SLOWNESS)
+        self.runtime.StopPodSandbox(pb.StopPodSandboxRequest(pod_sandbox_id=sandbox), timeout=120)
 
     def remove_pod(self, sandbox: str) -> None:
-        self.runtime.RemovePodSandbox(pb.RemovePodSandboxRequest(pod_sandbox_id=sandbox), timeout=120 * SLOWNESS)
+        self.runtime.RemovePodSandbox(pb.RemovePodSandboxRequest(pod_sandbox_id=sandbox), timeout=120)
 
     def exec(self, container: str, *command: str, timeout: int = 30) -> pb.ExecSyncResponse:
-        request = pb.ExecSyncRequest(container_id=container, cmd=list(command), timeout=timeout)
+        request = pb.ExecSyncRequest(container_id=container, cmd=list(command), timeout=int(timeout * SLOWNESS))
         return self.runtime.ExecSync(request, timeout=timeout + 30)
 
     def status(self, container: str) -> pb.ContainerStatus:
@@ -156,3 +157,20 @@ def container_config(
         log_path=f"{name}.log",
         linux=pb.LinuxContainerConfig(resources=resources, security_context=context),
     )
+
+
+class _Patience(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    """Every call's deadline is as much later as the machine is slower."""
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(_Details(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(_Details(client_call_details), request)
+
+
+class _Details(grpc.ClientCallDetails):
+    def __init__(self, asked: grpc.ClientCallDetails) -> None:
+        self.method, self.metadata, self.credentials = asked.method, asked.metadata, asked.credentials
+        self.wait_for_ready, self.compression = asked.wait_for_ready, asked.compression
+        self.timeout = None if asked.timeout is None else asked.timeout * SLOWNESS

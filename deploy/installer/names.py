@@ -12,6 +12,8 @@ CONFIG_DROP_IN: Final = "/etc/coracle/coracle.toml.d/50-installer.toml"
 CRICTL_CONFIG: Final = "/etc/crictl.yaml"
 UNIT_DIRECTORY: Final = "/etc/systemd/system"
 DATA: Final = "/var/lib/coracle"
+ADDRESSES: Final = "/var/lib/cni/networks"
+"""Where every host-local keeps the addresses that it gave away, by the network's name."""
 SOCKET: Final = "/run/coracle/coracle.sock"
 ENDPOINT: Final = f"unix://{SOCKET}"
 

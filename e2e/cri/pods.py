@@ -15,6 +15,7 @@ import pytest
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client, container_config, pod_config
 from e2e.cri.target import Target
+from e2e.processes import SLOWNESS
 
 #: Runs until TERM; its trap is set before it says so.
 SERVE: Final = ("sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 3600 & wait $!; done")
@@ -142,6 +143,7 @@ class Pods:
 
 
 def until(holds: Callable[[], bool], *, seconds: float = 30) -> None:
+    seconds *= SLOWNESS
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"it did not come true within {seconds:g} s"

@@ -14,10 +14,11 @@ import pytest
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
 from e2e.cri.pods import READY, Pods
+from e2e.processes import SLOWNESS
 
 T = TypeVar("T")
 _FIRST_DEADLINE = 0.004
-_PATIENCE = 20.0
+_PATIENCE = 20.0 * SLOWNESS
 
 
 def insist(call: Callable[[float], T]) -> T:

@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vm", "a virtual machine")
     group.addoption("--vm-critest", type=Path, help="a critest binary for the tests that run it")
     group.addoption("--vm-crun", type=Path, help="a checkout of containers/crun for the tests that run its suite")
+    group.addoption("--vm-bundle", type=Path, help="an archive of `make bundle ARGS='--packing gz'` for the installer")
     group.addoption("--vm-cuts", type=int, default=10, help="how many power cuts (10)")
     group.addoption("--vm-name", help="a guest that runs already (python -m e2e.vm up); its sources are refreshed")
     group.addoption("--vm-keep", action="store_true", help="leave the guest running at the end")
@@ -66,6 +67,8 @@ def node(request: pytest.FixtureRequest) -> Iterator[Node]:
         more[".cache/critest"] = critest
     if crun := options.getoption("--vm-crun"):
         more[".cache/crun/tests"] = crun / "tests"
+    if bundle := options.getoption("--vm-bundle"):
+        more[".cache/bundle.tar.gz"] = bundle
     existing = options.getoption("--vm-name")
     guest = Guest(existing or f"tests-{os.getpid()}")
     if existing:

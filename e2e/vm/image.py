@@ -28,7 +28,7 @@ _SIZE: Final = "16G"
 _PLATFORMS: Final = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
 _WHEELS: Final = (
     "grpcio", "protobuf", "prometheus-client", "opentelemetry-api", "opentelemetry-sdk",
-    "opentelemetry-exporter-otlp-proto-grpc", "isal", "backports.zstd", "h11", "wsproto", "click", "rich",
+    "opentelemetry-exporter-otlp-proto-grpc", "isal", "backports.zstd", "h11", "wsproto", "jeepney", "click", "rich",
     "pyyaml", "pyroute2", "pytest", "pytest-asyncio", "pytest-timeout", "hypothesis",
 )  # fmt: skip
 

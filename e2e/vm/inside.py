@@ -32,6 +32,7 @@ BUSYBOX = f"{REGISTRY}/test/busybox:1"
 CHURNED = Path("/run/bed-churned.json")
 #: Not the busybox of other compressions: it is the image of the pods under another name, and would be removed with it.
 _CHURNED = ("test/nginx", "test/with-user", "test/pause")
+_BED = Path("/etc/bed")
 _PROGRAM = """\
 #!/bin/sh
 PYTHONPATH={root} exec /opt/venv/bin/python -c 'from cri.cli import main; main()' "$@"
@@ -58,9 +59,11 @@ def setup() -> None:
     drop_in.parent.mkdir(exist_ok=True)
     drop_in.write_text("[Service]\nWatchdogSec=900\n")
     # Emulated, the kernel's search for equal pages costs more than everything else together.
-    Path("/etc/default/coracle").write_text("CORACLE_RUNTIME_MERGE_MEMORY=false\n")
-    write_mirrors(Path("/etc/coracle/certs.d"), {REGISTRY: REGISTRY})
-    Path("/etc/coracle/registry.json").write_text(
+    Path("/etc/default/coracle").write_text(
+        f"CORACLE_RUNTIME_MERGE_MEMORY=false\nCORACLE_REGISTRY_CONFIG_PATH={_BED}/certs.d\n"
+    )
+    write_mirrors(_BED / "certs.d", {REGISTRY: REGISTRY})
+    (_BED / "registry.json").write_text(
         json.dumps(
             {
                 "version": "0.1",
@@ -72,7 +75,7 @@ def setup() -> None:
     )
     registry = debian.program("docker-registry", "usr/bin/docker-registry")
     Path("/etc/systemd/system/bed-registry.service").write_text(
-        f"[Unit]\nRequiresMountsFor={ROOT}\n[Service]\nExecStart={registry} serve /etc/coracle/registry.json\n"
+        f"[Unit]\nRequiresMountsFor={ROOT}\n[Service]\nExecStart={registry} serve {_BED}/registry.json\n"
         "Environment=OTEL_TRACES_EXPORTER=none\nRestart=always\n"
     )
     subprocess.run(["systemctl", "daemon-reload"], check=True)

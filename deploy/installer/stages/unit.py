@@ -41,6 +41,9 @@ class Unit(EffectStage):
         yield WriteFile(path=names.UNIT_DROP_IN, content=_DROP_IN, unit=True)
         yield Own(path=names.DATA)
         yield Own(path="/run/coracle")
+        for path in missing_directories(context.host, names.ADDRESSES):
+            yield MakeDirectory(path=path)
+        yield Own(path=f"{names.ADDRESSES}/{_bridge(context)}")
         config = context.host.read(names.CONFIG_DROP_IN) or b""
         yield Run(path=names.UNIT, fingerprint=digest(unit + _DROP_IN + config + context.payload.identity.encode()))
 
@@ -64,7 +67,7 @@ class Unit(EffectStage):
             reports += _remove_network(context)
         if not context.purge:
             for record in records:
-                if record.kind is Kind.OWNED:
+                if record.kind is Kind.OWNED and record.path == names.DATA:
                     context.journal.mark(record, Phase.UNDONE)
             reports.append(f"{names.DATA} stays, as was asked")
         return reports + super().undo(context)
@@ -72,14 +75,18 @@ class Unit(EffectStage):
 
 def _remove_network(context: Context) -> list[str]:
     """What the built-in network keeps while there is a daemon. A node that has another one has neither of these."""
-    settings = tomllib.loads(context.host.text(names.CONFIG_DROP_IN))
-    bridge = settings.get("network", {}).get("bridge", "") or _BRIDGE
-    reports = []
+    bridge, reports = _bridge(context), []
     for argv in (("ip", "link", "delete", bridge), ("nft", "delete", "table", "inet", f"coracle-{bridge}")):
         done = context.commands.run(argv, 30)
         if done.status and not any(word in done.output for word in _NOT_THERE):
             reports.append(f"{' '.join(argv)}: {done.output.strip() or done.status}; a reboot removes it")
     return reports
+
+
+def _bridge(context: Context) -> str:
+    """The built-in network's, and its name."""
+    settings = tomllib.loads(context.host.text(names.CONFIG_DROP_IN))
+    return str(settings.get("network", {}).get("bridge", "") or _BRIDGE)
 
 
 def answering(context: Context) -> str:
