@@ -49,7 +49,8 @@ class Connection:
     """`on_event` and `on_lost` are called from the loop; `on_lost` once at most, and never after `close`.
 
     With a `probe` that anybody alive answers at once, a peer that hangs is found out: what waits for it, and every
-    request from then on, fails with `ShimHung` in the words of `hang`; `on_heard` is called when it speaks again.
+    request until it is heard again, fails with `ShimHung` in the words of `hang`. Each answer to such a request that
+    comes after all is thrown away, and `on_heard` called: the peer may have done what it was asked.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._given_up: set[int] = set()
         self._unsent: deque[transport.Outgoing] = deque()
         self._open = True
         self._probe = probe
@@ -130,6 +132,7 @@ class Connection:
 
     def _give_up(self) -> None:
         self._hung = self._hang()
+        self._given_up.update(self._waiting)
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ShimHung(self.peer, self._hung))
@@ -137,9 +140,7 @@ class Connection:
 
     def _heard(self) -> None:
         self._silence.ends()
-        if self._hung is not None:
-            self._hung = None
-            self._loop.call_soon(self.on_heard)
+        self._hung = None
 
     def _send(self, outgoing: transport.Outgoing) -> None:
         try:
@@ -196,6 +197,9 @@ class Connection:
         future = self._waiting.pop(id, None)
         if future is None or future.done():
             close_descriptors(message)
+            if id in self._given_up:
+                self._given_up.remove(id)
+                self._loop.call_soon(self.on_heard)
         else:
             future.set_result(message)
 

@@ -111,7 +111,7 @@ class Shim:
     ) -> None:
         """`on_event` gets the exits in the order they happened, those before this call first; `on_lost` comes last.
 
-        `on_heard`: it had stopped answering, so that requests failed with `ShimHung`, and now answers again.
+        `on_heard`: it had stopped answering, so that requests failed with `ShimHung`, and has now answered one of them.
         """
         self._on_event, self._on_lost = on_event, on_lost
         self._connection.on_heard = on_heard
