@@ -6,6 +6,7 @@
     ├── ContainerError         a step of creating, starting or entering a container failed (stage, errno, message)
     ├── HookError              a hook failed or outlived its timeout
     ├── CgroupError            a cgroup operation failed (path, cause)
+    ├── BusError               systemd cannot be spoken to, or answered with an error (name, message)
     ├── SeccompError           a seccomp profile cannot be compiled
     ├── UserLookupError        a user or group named in a request does not exist in the root filesystem
     └── StateError             the container is not in a state that allows the request
@@ -72,6 +73,15 @@ class CgroupError(OciError):
         self.path = path
         self.problem = problem
         self.errno = errno
+
+
+class BusError(OciError):
+    """`name` is the error's on the bus, empty where there was no answer."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}" if name else message)
+        self.name = name
+        self.message = message
 
 
 class SeccompError(OciError):

@@ -18,6 +18,7 @@
     systemd.py        the driver for v2 under systemd, with
     systemd_units.py  names, slices and limits as systemd has them                    pure
     systemd_calls.py  the calls to its manager
+    systemd_bus.py    the connection that carries them (the only user of jeepney)
 
 A cgroup path is absolute and relative to the root of every hierarchy. Which resources to set, and who joins when, is
 the caller's business.

@@ -11,13 +11,14 @@ import os
 import time
 
 from oci.cgroups.systemd_units import Property
-from oci.dbus.connection import BusError, Connection
-from oci.errors import CgroupError
+from oci.errors import BusError, CgroupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Final
+
+    from oci.cgroups.systemd_bus import Connection
 
 _SERVICE: Final = "org.freedesktop.systemd1"
 _PATH: Final = "/org/freedesktop/systemd1"
@@ -41,6 +42,8 @@ def bus_socket() -> str:
 
 
 def connect() -> Connection:
+    from oci.cgroups.systemd_bus import Connection  # with a library that takes 14 ms, for who speaks to systemd only
+
     private = private_socket()
     if os.path.exists(private):
         return Connection(private, bus=False)
@@ -53,7 +56,7 @@ class Systemd:
 
     def control_group(self) -> str:
         """Below which cgroup the manager keeps its units: "" for the one that runs the whole host."""
-        (value,) = self._run(
+        ((_, value),) = self._run(
             lambda bus: bus.call(_SERVICE, _PATH, _PROPERTIES, "Get", "ss", _MANAGER, "ControlGroup"), "the manager"
         )
         return "" if value == "/" else str(value)
@@ -104,11 +107,12 @@ class Systemd:
             return bus.call(_SERVICE, path, _PROPERTIES, "Get", "ss", f"{_SERVICE}.Unit", "ActiveState")
 
         try:
-            return str(self._run(ask, unit)[0])
+            ((_, state),) = self._run(ask, unit)
         except CgroupError as error:
             if _unknown(error):
                 return ""
             raise
+        return str(state)
 
     def _job(self, unit: str, member: str, signature: str, *body: object) -> None:
         def run(bus: Connection) -> tuple[Any, ...]:

@@ -12,14 +12,17 @@ import sys
 
 from oci import sealed
 
-_AGAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from oci.cli import main; sys.exit(main())"
+FIND_PACKAGES = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.path += filter(None, sys.argv.pop(1).split(':')); "
+)
+_AGAIN = FIND_PACKAGES + "from oci.cli import main; sys.exit(main())"
 
 
 def become_sealed() -> None:
     """Returns only in the sealed copy, or where the host forbids executable memory files.
 
     The copy starts without `site` and without anything the environment could add: our own packages and the standard
-    library are all it needs, and they come from where we are.
+    library come from where we are. Last, for systemd's bus, is looked where we find installed packages.
     """
     if os.readlink("/proc/self/exe").startswith("/memfd:"):
         return
@@ -28,8 +31,13 @@ def become_sealed() -> None:
         if command == [executable]:
             executable, command = sealed.through_loader(executable) or (executable, command)
         copy = sealed.seal(executable)
-        packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         # With its path as argv[0] the interpreter finds its library as before.
-        os.execve(copy, [*command, "-I", "-S", "-c", _AGAIN, packages, *sys.argv[1:]], os.environ)
+        os.execve(copy, [*command, "-I", "-S", "-c", _AGAIN, *package_directories(), *sys.argv[1:]], os.environ)
     except OSError:
         return  # the dispatcher sees that we are not sealed, and can say so where the caller wants to read it
+
+
+def package_directories() -> tuple[str, str]:
+    """The two arguments of FIND_PACKAGES: where our own are, and a list of where others may be."""
+    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return own, ":".join(path for path in sys.path if path.endswith(("/site-packages", "/dist-packages")))

@@ -37,6 +37,7 @@ LIBRARIES = {
     "prometheus_client": ("cri",),
     "opentelemetry": ("cri",),
     "pyroute2": ("cni",),
+    "jeepney": ("oci.cgroups.systemd_bus",),
     "kubernetes": ("deploy", "e2e"),
     "click": ("cri.cli", "oci.cli", "deploy", "e2e"),
     "rich": ("cri.cli", "deploy", "e2e"),
@@ -45,7 +46,7 @@ LIBRARIES = {
 }
 
 # The executor may use these besides the standard library, and only where no container's process is forked.
-OCI_EXCEPTIONS = {"oci.cli": ("click",)}
+OCI_EXCEPTIONS = {"oci.cli": ("click",), "oci.cgroups.systemd_bus": ("jeepney",)}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -66,7 +66,7 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _environment(directory: Path, monitor: Path, trees: tuple[Path, ...]) -> dict[str, str]:
     found = [path for tree in trees for path in (*tree.glob("usr/lib/*-linux-gnu"), *tree.glob("lib/*-linux-gnu"))]
     libraries = os.pathsep.join(map(str, found))
-    # Podman gives conmon an environment of its own, and conmon calls Podman when the container has ended. Where that call
+    # Podman gives conmon an environment of its own; conmon calls Podman when the container has ended. Where that call
     # does not find its libraries, whoever waits for the container waits 20 seconds for what it would have recorded.
     wrapper = directory / "conmon"
     wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{monitor}" "$@"\n')

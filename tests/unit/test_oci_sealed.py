@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from oci import sealed
+from oci.cli import sealing
 
 _LOOK = "import os, sys; print(os.readlink('/proc/self/exe')); print(sys.executable); import ctypes, os.path"
 
@@ -44,3 +46,9 @@ def test_what_is_no_dynamic_program_has_no_loader(tmp_path: Path) -> None:
     for content in (b"", b"#!/bin/sh\n", b"\x7fELF\x02\x01" + bytes(58)):
         (tmp_path / "file").write_bytes(content)
         assert sealed.through_loader(str(tmp_path / "file")) is None
+
+
+def test_the_sealed_command_line_finds_the_library_for_systemds_bus() -> None:
+    look = sealing.FIND_PACKAGES + "import oci.cgroups.systemd_bus; print(sys.argv, '' in sys.path)"
+    command = [sys.executable, "-I", "-S", "-c", look, *sealing.package_directories(), "state"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "['-c', 'state'] False\n"

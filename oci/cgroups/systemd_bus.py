@@ -1,6 +1,8 @@
-"""A D-Bus connection: to a service's own socket, where the peer is the service, or to a message bus.
+"""A D-Bus connection to systemd: to its own socket, where the peer is systemd, or to a message bus.
 
-Blocking, with a limit on every wait. Signals that arrive while an answer is awaited are kept for `wait_signal`.
+jeepney makes and reads the messages; it is loaded here and nowhere else, when systemd is first spoken to. The socket is
+ours: jeepney's own connections greet a bus, which systemd's socket is not. Blocking, with a limit on every wait.
+Signals that arrive while an answer is awaited are kept for `wait_signal`.
 """
 
 from __future__ import annotations
@@ -8,23 +10,19 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
-from typing import Any, Final
 
-from oci.dbus import wire
-from oci.dbus.wire import Kind, Message, WireError
+from jeepney import DBusAddress, HeaderFields, Message, MessageType, Parser, new_method_call
 
-_BUS: Final = "org.freedesktop.DBus"
+from oci.errors import BusError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+_BUS: Final = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 _PATIENCE: Final = 25.0  # what other clients wait as well
-
-
-class BusError(Exception):
-    """The peer answered with an error (`name`), or cannot be spoken to (`name` is empty)."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{name}: {message}" if name else message)
-        self.name = name
-        self.message = message
+_READ: Final = 64 << 10
 
 
 class Connection:
@@ -33,6 +31,7 @@ class Connection:
         self._path = path
         self.bus = bus
         self._serial = 0
+        self._parser = Parser()
         self._signals: list[Message] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(_PATIENCE)
@@ -40,11 +39,11 @@ class Connection:
             self._socket.connect(path)
             self._authenticate()
             if bus:
-                self.call(_BUS, "/org/freedesktop/DBus", _BUS, "Hello")
+                self.call(*_BUS, "Hello")
         except BaseException as error:
             self._socket.close()
             if isinstance(error, OSError):
-                raise BusError("", f"{path}: {error.strerror or error}")
+                raise BusError("", f"{path}: {error.strerror or error}") from error
             raise
 
     def close(self) -> None:
@@ -53,37 +52,30 @@ class Connection:
     def call(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *body: object
     ) -> tuple[Any, ...]:
-        """The answer's values. Raises BusError."""
+        """The answer's values, a variant as (signature, value). Raises BusError."""
         self._serial += 1
         serial = self._serial
-        message = wire.call(
-            serial,
-            path=path,
-            interface=interface,
-            member=member,
-            destination=destination,
-            signature=signature,
-            body=body,
-        )
+        peer = DBusAddress(path, bus_name=destination, interface=interface)
+        message = new_method_call(peer, member, signature or None, body)
         try:
-            self._socket.sendall(message)
+            self._socket.sendall(message.serialise(serial=serial))
             while True:
                 answer = self._receive()
-                if answer.kind == Kind.SIGNAL:
+                if answer.header.message_type is MessageType.signal:
                     self._signals.append(answer)
-                elif answer.reply_to == serial:
+                elif answer.header.fields.get(HeaderFields.reply_serial) == serial:
                     break
         except OSError as error:
-            raise BusError("", f"{self._path}: {member}: {error.strerror or error}")
-        if answer.kind == Kind.ERROR:
-            raise BusError(answer.error, str(answer.body[0]) if answer.body else member)
-        return answer.body
+            raise BusError("", f"{self._path}: {member}: {error.strerror or error}") from error
+        if answer.header.message_type is MessageType.error:
+            name = str(answer.header.fields.get(HeaderFields.error_name, "unknown error"))
+            raise BusError(name, str(answer.body[0]) if answer.body else member)
+        return tuple(answer.body)
 
     def listen(self, interface: str, member: str) -> None:
         """A message bus delivers only the signals that were asked for; a service's own socket, all."""
         if self.bus:
-            rule = f"type='signal',interface='{interface}',member='{member}'"
-            self.call(_BUS, "/org/freedesktop/DBus", _BUS, "AddMatch", "s", rule)
+            self.call(*_BUS, "AddMatch", "s", f"type='signal',interface='{interface}',member='{member}'")
 
     def wait_signal(self, member: str, wanted: Callable[[tuple[Any, ...]], bool]) -> tuple[Any, ...]:
         """The values of the first signal of that name that is wanted, arrived already or still to come."""
@@ -91,16 +83,16 @@ class Connection:
         try:
             while True:
                 for signal in self._signals:
-                    if signal.member == member and wanted(signal.body):
-                        return signal.body
+                    if signal.header.fields.get(HeaderFields.member) == member and wanted(tuple(signal.body)):
+                        return tuple(signal.body)
                 self._signals = []
                 message = self._receive()
-                if message.kind == Kind.SIGNAL:
+                if message.header.message_type is MessageType.signal:
                     self._signals.append(message)
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no {member} within {_PATIENCE:.0f} s")
         except OSError as error:
-            raise BusError("", f"{self._path}: {error.strerror or error}")
+            raise BusError("", f"{self._path}: {error.strerror or error}") from error
 
     def _authenticate(self) -> None:
         """As the user whom the socket says we are (D-Bus specification, "Authentication Protocol").
@@ -120,17 +112,9 @@ class Connection:
             raise BusError("", f"{self._path}: authentication refused: {answer.decode('utf-8', 'replace').strip()}")
 
     def _receive(self) -> Message:
-        prefix = self._exactly(wire.PREFIX)
-        try:
-            return wire.parse(prefix + self._exactly(wire.total_length(prefix) - wire.PREFIX))
-        except WireError as error:
-            raise BusError("", f"{self._path}: {error}")
-
-    def _exactly(self, length: int) -> bytes:
-        data = bytearray()
-        while len(data) < length:
-            part = self._socket.recv(length - len(data))
-            if not part:
+        while (message := self._parser.get_next_message()) is None:
+            data = self._socket.recv(_READ)
+            if not data:
                 raise ConnectionResetError(104, "the peer closed the connection")
-            data += part
-        return bytes(data)
+            self._parser.add_data(data)
+        return message
