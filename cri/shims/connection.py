@@ -70,7 +70,9 @@ class Connection:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._waiting: dict[
+            int, asyncio.Future[Message]
+        ] = {}  # until answered, whether its caller is still there or not
         self._given_up: set[int] = set()
         self._unsent: deque[transport.Outgoing] = deque()
         self._open = True
@@ -108,8 +110,6 @@ class Connection:
             if future.done() and not future.cancelled() and future.exception() is None:
                 close_descriptors(future.result())
             raise
-        finally:
-            self._waiting.pop(id, None)
         if isinstance(reply, failures.Failure):
             raise failures.to_exception(reply)
         if not isinstance(reply, answer):

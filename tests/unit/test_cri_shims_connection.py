@@ -100,6 +100,22 @@ async def test_a_long_request_is_waited_for_while_the_peer_answers_others(
     made.close()
 
 
+async def test_silence_counts_though_a_caller_stops_waiting(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = ends
+    made = connection(ours, [], patience_s=1000)
+    gone = asyncio.ensure_future(made.request(Start(container_id="a"), Done))
+    await asyncio.sleep(0)
+    since = made._silence._since
+    gone.cancel()
+    waiting = asyncio.ensure_future(made.request(Start(container_id="b"), Done))
+    await asyncio.sleep(0)
+    assert made._silence._since == since > 0
+    made._give_up()
+    with pytest.raises(ShimHung):
+        await waiting
+    made.close()
+
+
 async def test_the_end_of_a_peer_is_not_taken_for_a_hang(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = ends
     heard: list[str] = []
