@@ -7,14 +7,16 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
+from typing import Final
 
 from cri.api import runtime_pb2 as pb
 from e2e import cgroups
 from e2e.daemon import Daemon
 from oci import netns
 from tests.system.pods import Pods
+
+#: Where directories are named after their owners, and what these are.
+_PLACES: Final = {"root/containers": "container", "run/bundles": "container", "run/sandboxes": "pod"}
 
 
 def check(daemon: Daemon, *flags: str) -> tuple[int, list[Mapping[str, object]]]:
@@ -24,21 +26,16 @@ def check(daemon: Daemon, *flags: str) -> tuple[int, list[Mapping[str, object]]]
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def found(daemon: Daemon, *flags: str) -> Mapping[str, object]:
-    status, findings = check(daemon, "--skip-layers", *flags)
+def found(daemon: Daemon) -> Mapping[str, object]:
+    """The one fault there is."""
+    status, findings = check(daemon, "--skip-layers")
     assert len(findings) == 1, findings
-    assert status == (0 if findings[0]["repaired"] else 1)
+    assert status == 1
     return findings[0]
 
 
-def mended(daemon: Daemon, problem: str) -> Mapping[str, object]:
-    """The one fault there is, seen first, then repaired, then gone."""
-    seen = found(daemon)
-    assert problem in f"{seen['subject']}: {seen['problem']}"
-    assert seen["repairable"]
-    assert found(daemon, "--repair")["repaired"]
-    assert check(daemon, "--skip-layers") == (0, [])
-    return seen
+def problems(findings: list[Mapping[str, object]]) -> list[str]:
+    return sorted(f"{finding['subject']}: {finding['problem']}" for finding in findings)
 
 
 def test_a_healthy_node_with_pods_and_images(daemon: Daemon, pods: Pods) -> None:
@@ -67,31 +64,41 @@ def test_a_damaged_layer_is_fetched_again(daemon: Daemon, pods: Pods) -> None:
     pods.start(pods.run())
 
 
-def test_what_lies_among_the_layers(daemon: Daemon) -> None:
-    stray = daemon.root / "layers/stray.erofs"
-    stray.write_bytes(b"x")
-    mended(daemon, f"file {stray}: no image has this layer")
-    assert not stray.exists()
-
-
-@pytest.mark.parametrize("place", ["root/containers", "run/bundles", "run/sandboxes"])
-def test_directories_of_nobody(daemon: Daemon, place: str) -> None:
-    path = daemon.root.parent / place / ("ab" * 32)
-    (path / "deep").mkdir(parents=True)
-    mended(daemon, f"directory {path}: no ")
-    assert not path.exists()
-
-
-def test_a_network_namespace_of_nobody(daemon: Daemon, pods: Pods) -> None:
+def test_what_belongs_to_nobody(daemon: Daemon, pods: Pods) -> None:
+    """All at once, as each look takes its time: seen first, then repaired, then gone. What is not ours stays."""
     pod = pods.run()
+    stray = daemon.root / "layers/stray.erofs"
+    directories = [daemon.root.parent / place / ("ab" * 32) for place in _PLACES]
     ours = Path(netns_of(daemon, pod.id))
     left = ours.with_name(ours.name[:-12] + "0123456789ab")
     others = ours.with_name("cni-00000000-0000-4000-8000-000000000000")
+    cgroup = f"{pods.cgroup}/{'cd' * 32}"
+    stray.write_bytes(b"x")
+    for path in directories:
+        (path / "deep").mkdir(parents=True)
     netns.bind(str(left), str(ours))
     netns.bind(str(others), str(ours))
+    cgroups.create(cgroup)
+    expected = sorted(
+        [
+            f"file {stray}: no image has this layer",
+            *(
+                f"directory {path}: no {owner} has it"
+                for path, owner in zip(directories, _PLACES.values(), strict=True)
+            ),
+            f"network namespace {left}: no pod has it",
+            f"cgroup {cgroup}: no container has it",
+        ]
+    )
     try:
-        mended(daemon, f"network namespace {left}: no pod has it")
-        assert not left.exists()
+        status, findings = check(daemon, "--skip-layers")
+        assert (status, problems(findings)) == (1, expected)
+        assert all(finding["repairable"] and not finding["repaired"] for finding in findings)
+        status, findings = check(daemon, "--skip-layers", "--repair")
+        assert (status, problems(findings)) == (0, expected)
+        assert all(finding["repaired"] for finding in findings)
+        assert check(daemon, "--skip-layers") == (0, [])
+        assert not any(path.exists() for path in (stray, left, *directories))
         assert others.exists()
     finally:
         netns.remove(str(left))
@@ -128,13 +135,6 @@ def test_a_process_that_left_its_cgroup(daemon: Daemon, pods: Pods) -> None:
     finding = found(daemon)
     assert finding["subject"] == f"container {container.id}"
     assert "is not in its cgroup" in str(finding["problem"])
-
-
-def test_a_cgroup_of_nobody(daemon: Daemon, pods: Pods) -> None:
-    pods.run()
-    path = f"{pods.cgroup}/{'cd' * 32}"
-    cgroups.create(path)
-    mended(daemon, f"cgroup {path}: no container has it")
 
 
 def netns_of(daemon: Daemon, pod: str) -> str:
