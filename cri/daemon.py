@@ -19,7 +19,7 @@ from cni.network import Networks
 from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
 from cri import apparmor, exits, health, host, pod_addresses, pod_cidr, recovery, user_namespaces, views
 from cri.checkpoint.support import Support
-from cri.config.schema import Builtin, Settings
+from cri.config.schema import Builtin, Selinux, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
 from cri.features import OWN_HANDLERS, Features
@@ -31,6 +31,8 @@ from cri.paths import Paths
 from cri.pod_cgroups import PodCgroups, pod_cgroups
 from cri.programs import Programs
 from cri.reconciler import Reconciler
+from cri.selinux.labels import Policy
+from cri.selinux.policy import find_policy
 from cri.service_cgroup import split_own_cgroup
 from cri.shims import Launcher, Shim, ShimGone
 from cri.specgen import HostFacts
@@ -98,6 +100,8 @@ class Daemon:
         self.live_containers: dict[str, LiveContainer] = {}
         self.closing = False
         self.apparmor = ""  #: the state of it, in words
+        self.selinux: Policy | None = None  #: None where nothing gets labels
+        self.selinux_state = "turned off (runtime.selinux)"
         self.launcher_problem = ""  #: why no shim can be started now
         self.recovering: set[asyncio.Task[None]] = set()  #: pods whose shims have not answered yet, at start
         self._database = database
@@ -142,6 +146,10 @@ class Daemon:
             daemon.apparmor = lacking or f"{apparmor.PROFILE_NAME} is loaded"
             if lacking:
                 daemon.log.warning("AppArmor: %s", lacking)
+        if settings.runtime.selinux is not Selinux.OFF:
+            daemon.selinux, daemon.selinux_state = find_policy()
+            if daemon.selinux is None and daemon.selinux_state.startswith("enabled"):
+                daemon.log.warning("SELinux: %s", daemon.selinux_state)
         daemon.launcher = Launcher(cgroup=daemon.cgroup_of_shims())
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
         lacking = await user_namespaces.problem(daemon.images, settings.root)

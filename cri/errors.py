@@ -8,7 +8,6 @@
     ├── ResourceExhausted      a limit of this node is reached (descriptors, memory, disk)
     ├── DeadlineExceeded       the caller's deadline or the request's own timeout passed
     ├── Unavailable            not now: a repetition may succeed
-    ├── PermissionDenied       the credentials given do not allow it
     ├── Unimplemented          this runtime does not offer the call
     └── Unknown                for the kubelet, which looks at the beginning of the text and only if the code is UNKNOWN
         └── ImageVolumeMountFailed
@@ -82,10 +81,6 @@ class DeadlineExceeded(CriError):
 
 class Unavailable(CriError):
     code = grpc.StatusCode.UNAVAILABLE
-
-
-class PermissionDenied(CriError):
-    code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class Unimplemented(CriError):

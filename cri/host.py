@@ -32,7 +32,6 @@ def host_facts(*, cgroup_v2: bool, hugetlb: bool) -> HostFacts:
         hugetlb=hugetlb,
         capabilities=tuple(name for name, number in NUMBERS.items() if effective >> number & 1),
         apparmor=_says("/sys/module/apparmor/parameters/enabled", "Y"),
-        selinux=Path("/sys/fs/selinux/enforce").exists(),
         devices=tuple(devices_below("/dev")),
     )
 

@@ -31,15 +31,16 @@ async def open_image_volumes(
 ) -> dict[int, int]:
     """A detached mount for each image volume, keyed by its index in the specification's mounts.
 
-    The images' layers stay as long as the container's `directory`. The caller closes the mounts. Raises
-    ImageVolumeMountFailed, whose text begins as the kubelet wants it.
+    The images' layers stay as long as the container's `directory`. Files have the container's label. The caller closes
+    the mounts. Raises ImageVolumeMountFailed, whose text begins as the kubelet wants it.
     """
     wanted = image_mounts(config)
+    label = specification.linux.mount_label or ""
     opened: dict[int, int] = {}
     try:
         for index, mount in enumerate(specification.mounts):
             if mount.source is None and mount.destination in wanted:
-                opened[index] = await _open(daemon, wanted[mount.destination], directory, owners)
+                opened[index] = await _open(daemon, wanted[mount.destination], directory, owners, label)
     except BaseException:
         for fd in opened.values():
             os.close(fd)
@@ -47,11 +48,11 @@ async def open_image_volumes(
     return opened
 
 
-async def _open(daemon: Daemon, mount: api.Mount, directory: Path, owners: Owners | None) -> int:
+async def _open(daemon: Daemon, mount: api.Mount, directory: Path, owners: Owners | None, label: str) -> int:
     image = daemon.images.find(mount.image.image)
     if image is None:
         raise ImageVolumeMountFailed(f"{mount.image.image}: the image is not present")
-    whole = await daemon.images.mount_image(image.id, directory, owners=owners)
+    whole = await daemon.images.mount_image(image.id, directory, owners=owners, label=label)
     if not mount.image_sub_path:
         return whole
     with syscalls.closing(whole):

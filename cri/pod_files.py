@@ -11,11 +11,13 @@ import os
 from pathlib import Path
 
 from cri.api import runtime_pb2 as api
+from cri.selinux.files import label_file
 from cri.specgen import PodFiles
 from oci import syscalls
 
 SHM_BYTES = 64 * 1024 * 1024
 _FILE_LIMIT = 1 << 20
+_FILES = ("hostname", "resolv.conf", "hosts")
 
 
 def pod_files(directory: Path, *, host_ipc: bool) -> PodFiles:
@@ -35,18 +37,30 @@ def write_pod_files(
     host_network: bool,
     host_ipc: bool,
     owner: int = 0,
+    label: str = "",
 ) -> None:
-    """Everything but the addresses in hosts, which are not known yet (`write_hosts`). `owner` is the pod's root."""
+    """Everything but the addresses in hosts, which are not known yet (`write_hosts`). `owner` is the pod's root,
+    `label` the SELinux label of its files, "" without SELinux."""
     directory.mkdir(mode=0o700)
     (directory / "hostname").write_text(hostname + "\n")
     (directory / "resolv.conf").write_text(resolv_conf(config.dns_config))
     (directory / "hosts").write_text(_read("/etc/hosts") if host_network else hosts(hostname, ()))
-    for name in ("hostname", "resolv.conf", "hosts"):
+    for name in _FILES:
         os.chown(directory / name, owner, owner)
+    if label:
+        label_pod_files(directory, label)
     if not host_ipc:
         (directory / "shm").mkdir()
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-        syscalls.mount("shm", directory / "shm", "tmpfs", flags, f"mode=1777,size={SHM_BYTES},uid={owner},gid={owner}")
+        options = f"mode=1777,size={SHM_BYTES},uid={owner},gid={owner}"
+        if label:
+            options += f',context="{label}"'
+        syscalls.mount("shm", directory / "shm", "tmpfs", flags, options)
+
+
+def label_pod_files(directory: Path, label: str) -> None:
+    for name in _FILES:
+        label_file(directory / name, label)
 
 
 def write_hosts(directory: Path, hostname: str, addresses: tuple[str, ...]) -> None:

@@ -53,6 +53,11 @@ class Builtin(enum.StrEnum):
     NEVER = "never"
 
 
+class Selinux(enum.StrEnum):
+    AUTO = "auto"
+    OFF = "off"
+
+
 class LayerFormat(enum.StrEnum):
     AUTO = "auto"
     EROFS = "erofs"
@@ -142,6 +147,9 @@ class RuntimeSettings:
         Path(),
         "The profile that RuntimeDefault stands for, in Docker's JSON format. Empty: the built-in one.",
         check=checks.absolute_or_none,
+    )
+    selinux: Selinux = key(
+        Selinux.AUTO, "Whether pods and their files get SELinux labels: auto where the host has SELinux, or off."
     )
     pids_limit: int = key(0, "Processes that one container may have; 0 sets no limit.", check=checks.not_negative)
     log_size_max: int = key(

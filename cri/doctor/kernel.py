@@ -9,6 +9,7 @@ from cri.doctor.node import Node
 from cri.doctor.probes import Probes
 from cri.doctor.result import Result, fail, ok, warn
 from cri.host_check import NAMESPACES, OLDEST_KERNEL, kernel_version
+from cri.selinux.policy import find_policy
 
 _GROUP: Final = "kernel"
 _INTO_CGROUP: Final = (5, 7)
@@ -108,9 +109,13 @@ def _security_module(node: Node) -> Result:
             return warn(_GROUP, name, "AppArmor, without apparmor_parser", advice)
         return ok(_GROUP, name, "AppArmor")
     enforcing = node.line("/sys/fs/selinux/enforce")
-    if enforcing is not None:
-        return ok(_GROUP, name, "SELinux, enforcing" if enforcing == "1" else "SELinux, permissive")
-    return ok(_GROUP, name, "neither")
+    if enforcing is None:
+        return ok(_GROUP, name, "neither is enabled in this kernel")
+    policy, state = find_policy(node.root)
+    seen = f"SELinux, {'enforcing' if enforcing == '1' else 'permissive'}, {state}"
+    if policy is None:
+        return warn(_GROUP, name, seen, "containers are not kept apart by labels: install container-selinux")
+    return ok(_GROUP, name, seen)
 
 
 def _module(node: Node, module: str, trace: str, lack: str, required: bool) -> Result:

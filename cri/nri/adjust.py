@@ -125,7 +125,7 @@ def _mounts(ours: tuple[spec.Mount, ...], wanted: Sequence[nri.Mount]) -> tuple[
             destination=path,
             type=mount.type or None,
             source=mount.source or None,
-            # Asks for SELinux labels on the source, which there are none of here.
+            # Asks for an SELinux label on the source, which is the plugin's own to give.
             options=tuple(option for option in mount.options if option != "relabel"),
         )
     kept = [mount for mount in ours if posixpath.normpath(mount.destination) not in gone]

@@ -24,6 +24,8 @@ from cri.joined import Progress
 from cri.live import LiveContainer
 from cri.pod_files import host_hostname, pod_files
 from cri.propagation import check_propagation
+from cri.selinux.labels import Labels
+from cri.selinux.pods import label_mounts, labels_of_container
 from cri.specgen import ContainerInputs, container_spec
 from cri.specgen.validate import check_container_config
 from cri.state.machine import ContainerState, Event, SandboxState
@@ -144,22 +146,28 @@ async def _make(
     restored: Restored | None,
 ) -> ContainerRecord:
     config = record.config
+    labels = labels_of_container(daemon, sandbox, config, image.config)
+    label = labels.mount if labels else ""
     progress.enter("mounting the image")
     owners = user_namespaces.owners(sandbox.namespaces, daemon.pods[sandbox.id].namespaces)
-    rootfs = await daemon.images.mount_rootfs(image.id, daemon.paths.container(record.id), owners=owners)
+    directory = daemon.paths.container(record.id)
+    rootfs = await daemon.images.mount_rootfs(image.id, directory, owners=owners, label=label)
     with syscalls.closing(rootfs):
         if restored is not None:
             await asyncio.to_thread(restored.change, rootfs)
         user = await asyncio.to_thread(_resolve, rootfs, config, image)
-        inputs = _inputs(daemon, sandbox, record, image, user)
+        inputs = _inputs(daemon, sandbox, record, image, user, labels)
         volumes = await declared_volumes.make(
             rootfs,
             declared_volumes.places(image.config.volumes, config),
-            daemon.paths.container(record.id),
+            directory,
             read_only=config.linux.security_context.readonly_rootfs,
             owners=owners,
         )
         inputs = replace(inputs, declared_volumes=volumes)
+        if labels:
+            progress.enter("labelling its volumes")
+            await label_mounts(daemon, sandbox, config, labels, volumes.values())
         wanted = await _with_cdi_devices(daemon, config, container_spec(inputs))
         async with daemon.nri.making_container(sandbox, record, wanted) as (record, specification):
             live = await _create(daemon, record, specification, rootfs, owners, progress, restored)
@@ -251,7 +259,12 @@ def _start_of(container_id: str, pid: int) -> int:
 
 
 def _inputs(
-    daemon: Daemon, sandbox: SandboxRecord, record: ContainerRecord, image: Image, user: ResolvedUser
+    daemon: Daemon,
+    sandbox: SandboxRecord,
+    record: ContainerRecord,
+    image: Image,
+    user: ResolvedUser,
+    labels: Labels | None,
 ) -> ContainerInputs:
     config = record.config
     context = config.linux.security_context
@@ -281,6 +294,7 @@ def _inputs(
         ulimits=daemon.settings.runtime.default_ulimits,
         pids_limit=daemon.settings.runtime.pids_limit,
         apparmor_profile=security.apparmor_profile(daemon.host, context),
+        labels=labels,
     )
 
 

@@ -16,6 +16,7 @@ from cri.host import is_alive, process_state
 from cri.joined import Progress
 from cri.pod_files import host_hostname, write_hosts, write_pod_files
 from cri.pod_network import attachment, bandwidth
+from cri.selinux.pods import labels_of_pod
 from cri.shims import Shim
 from cri.specgen.validate import check_sandbox_config
 from cri.state.machine import Event, SandboxState
@@ -60,6 +61,7 @@ async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Prog
     sandbox_id = SandboxID(daemon.new_id())
     options = config.linux.security_context.namespace_options
     cgroup, own_cgroup = daemon.pod_cgroups.place(config.linux.cgroup_parent, sandbox_id)
+    labels = labels_of_pod(daemon, config)
     record = daemon.sandboxes.put(
         SandboxRecord(
             id=sandbox_id,
@@ -71,6 +73,8 @@ async def _run(daemon: Daemon, request: api.RunPodSandboxRequest, progress: Prog
             netns="" if options.network == api.NODE else str(daemon.paths.new_netns()),
             cgroup=cgroup,
             own_cgroup=own_cgroup,
+            process_label=labels.process,
+            mount_label=labels.mount,
         )
     )
     try:
@@ -128,6 +132,7 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
         host_network=record.host_network,
         host_ipc=options.ipc == api.NODE,
         owner=users.host_id if users else 0,
+        label=record.mount_label,
     )
     progress.enter("waiting for the shim")
     shim = await daemon.launcher.fork_shim(record.id, str(directory))

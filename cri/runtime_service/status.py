@@ -31,6 +31,8 @@ class StatusSource(Protocol):
     @property
     def apparmor(self) -> str: ...
     @property
+    def selinux_state(self) -> str: ...
+    @property
     def runtime_handlers(self) -> tuple[str, ...]: ...
     @property
     def networks(self) -> _Networks: ...
@@ -81,7 +83,7 @@ def _info(daemon: StatusSource) -> dict[str, str]:
     for key in KEYS:
         value = value_at(settings, key.path)
         config[key.dotted] = [str(item) for item in value] if key.is_list else _plain(value)
-    host = {"cgroupDriver": daemon.cgroups.name, "apparmor": daemon.apparmor}
+    host = {"cgroupDriver": daemon.cgroups.name, "apparmor": daemon.apparmor, "selinux": daemon.selinux_state}
     return {"config": json.dumps(config), "host": json.dumps(host)}
 
 

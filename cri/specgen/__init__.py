@@ -45,6 +45,7 @@ def container_spec(inputs: ContainerInputs) -> spec.Spec:
             rootfs_propagation=_rootfs_propagation(inputs),
             masked_paths=() if privileged else tuple(security.masked_paths),
             readonly_paths=() if privileged else tuple(security.readonly_paths),
+            mount_label=inputs.labels.mount if inputs.labels else None,
         ),
     )
 

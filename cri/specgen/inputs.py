@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cri.api import runtime_pb2 as api
+from cri.selinux.labels import Labels
 from imagesvc.config import ImageConfig
 from oci import spec
 from oci.users import ResolvedUser
@@ -18,7 +19,6 @@ class HostFacts:
     cgroup_v2: bool
     capabilities: tuple[str, ...]  #: the daemon's own effective set: what a privileged container gets
     apparmor: bool
-    selinux: bool
     hugetlb: bool = True  #: whether huge pages can be limited
     devices: tuple[spec.Device, ...] = ()  #: every device node of the host, for privileged containers
 
@@ -60,3 +60,4 @@ class ContainerInputs:
     ulimits: tuple[str, ...] = ()  #: like "nofile=1024:524288": soft and hard
     pids_limit: int = 0  #: 0 is none
     apparmor_profile: str | None = None
+    labels: Labels | None = None

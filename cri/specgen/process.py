@@ -32,6 +32,7 @@ def container_process(inputs: ContainerInputs) -> spec.Process:
         rlimits=tuple(map(rlimit, inputs.ulimits)),
         no_new_privileges=security.no_new_privs,
         apparmor_profile=inputs.apparmor_profile,
+        selinux_label=(inputs.labels.process or None) if inputs.labels else None,
         oom_score_adj=resources.oom_score_adj if config.linux.HasField("resources") else None,
     )
 

@@ -45,6 +45,8 @@ class SandboxRecord:
     init_start: int = 0  #: field 22 of its /proc/PID/stat
     delivered: bool = False  #: some client has been told the id
     reason: str = ""  #: why it is not ready, when nobody asked for that
+    process_label: str = ""  #: SELinux's, for what runs in it; "" where it has none
+    mount_label: str = ""  #: for its files: what it has its level from
 
     @cached_property
     def config(self) -> api.PodSandboxConfig:

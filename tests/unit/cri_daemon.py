@@ -163,11 +163,13 @@ class FakeImages:
     root: Path
     gate: asyncio.Event | None = None
     mounting: asyncio.Event = field(default_factory=asyncio.Event)
+    labels: list[str] = field(default_factory=list)  #: SELinux labels of root filesystems
 
     def find(self, name: str) -> FakeImage:
         return FakeImage()
 
-    async def mount_rootfs(self, image_id: str, directory: Path, **_: object) -> int:
+    async def mount_rootfs(self, image_id: str, directory: Path, *, label: str = "", **_: object) -> int:
+        self.labels.append(label)
         self.mounting.set()
         if self.gate:
             await self.gate.wait()
@@ -217,7 +219,7 @@ def make_daemon(directory: Path) -> Daemon:
     parts.images = FakeImages(directory / "root")
     parts.networks = FakeNetworks()
     parts.launcher = FakeLauncher(daemon)
-    parts.host = HostFacts(cgroup_v2=False, capabilities=(), apparmor=False, selinux=False)
+    parts.host = HostFacts(cgroup_v2=False, capabilities=(), apparmor=False)
     parts.features = Features(recursive_read_only_mounts=True, supplemental_groups_policy=True)
     parts.statistics = ContainerStatistics(daemon)
     parts.nri = Nri(daemon)

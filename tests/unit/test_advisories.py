@@ -26,7 +26,7 @@ INPUTS = ContainerInputs(
     user=ResolvedUser(uid=5, gid=6, additional_gids=(6,), home="/"),
     cgroup="/pods/c",
     files=PodFiles(hostname="/f/hostname", hosts="/f/hosts", resolv_conf="/f/resolv.conf", shm="/f/shm"),
-    host=HostFacts(cgroup_v2=True, capabilities=("CAP_CHOWN",), apparmor=False, selinux=False),
+    host=HostFacts(cgroup_v2=True, capabilities=("CAP_CHOWN",), apparmor=False),
     default_capabilities=("CHOWN",),
 )
 

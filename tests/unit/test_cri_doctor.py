@@ -129,6 +129,21 @@ def test_what_the_kernel_lacks(
     assert {name: found[name] for name in expected} == expected
 
 
+def test_selinux_with_and_without_its_labels(tmp_path: Path) -> None:
+    name, files = "AppArmor, SELinux", {**HEALTHY, "/sys/module/apparmor/parameters/enabled": "N"}
+    assert by_name(kernel.checks(node(tmp_path / "off", files), FakeProbes()))[name].seen == (
+        "neither is enabled in this kernel"
+    )
+    files |= {"/sys/fs/selinux/enforce": "1", "/sys/fs/selinux/context": "", "/proc/self/attr/current": "u:r:t:s0\0"}
+    on = node(tmp_path / "on", files)
+    assert by_name(kernel.checks(on, FakeProbes()))[name].seen == "SELinux, enforcing, enabled: labels are set"
+    (on.path("/sys/fs/selinux/context")).unlink()
+    found = by_name(kernel.checks(on, FakeProbes()))[name]
+    assert found.verdict is Verdict.WARN
+    assert found.seen.startswith("SELinux, enforcing, enabled, but labels are not set: ")
+    assert "container-selinux" in found.advice
+
+
 def test_cgroup_v1_works_and_should_not_stay(tmp_path: Path) -> None:
     files = {**HEALTHY, "/proc/self/mountinfo": V1}
     del files["/sys/fs/cgroup/cgroup.controllers"]

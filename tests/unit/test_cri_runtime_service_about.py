@@ -29,6 +29,7 @@ class FakeDaemon:
     runtime_handlers = ("", "coracle", "runc")
     launcher_problem = ""
     apparmor = "coracle-default is loaded"
+    selinux_state = "enabled: labels are set"
 
     def __init__(self, network: NetworkStatus | None = None, driver: str = "v1") -> None:
         self.networks: Any = SimpleNamespace(status=lambda: network or NetworkStatus(ready=True))
@@ -88,7 +89,11 @@ async def test_verbose_status_has_every_setting_and_the_state_directory() -> Non
     assert config["stateDir"] == "/var/lib/coracle/containers"
     assert config["cni_bin_dir"] == ["/opt/cni/bin", "/usr/lib/cni"]
     assert {key.dotted for key in KEYS} <= config.keys()
-    assert json.loads(answer.info["host"]) == {"cgroupDriver": "v1", "apparmor": "coracle-default is loaded"}
+    assert json.loads(answer.info["host"]) == {
+        "cgroupDriver": "v1",
+        "apparmor": "coracle-default is loaded",
+        "selinux": "enabled: labels are set",
+    }
 
 
 @pytest.mark.parametrize(("driver", "answer"), [("systemd", api.SYSTEMD), ("v1", api.CGROUPFS), ("v2", api.CGROUPFS)])

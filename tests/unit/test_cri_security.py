@@ -15,7 +15,7 @@ from oci.spec import Spec
 
 
 def host(*, apparmor: bool) -> HostFacts:
-    return HostFacts(cgroup_v2=True, capabilities=(), apparmor=apparmor, selinux=False)
+    return HostFacts(cgroup_v2=True, capabilities=(), apparmor=apparmor)
 
 
 def context(kind: api.SecurityProfile.ProfileType.ValueType, name: str = "") -> api.LinuxContainerSecurityContext:

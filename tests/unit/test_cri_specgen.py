@@ -39,7 +39,7 @@ def inputs(
         user=ResolvedUser(uid=5, gid=6, additional_gids=(6, 7), home="/"),
         cgroup="/pods/c",
         files=PodFiles(hostname="/f/hostname", hosts="/f/hosts", resolv_conf="/f/resolv.conf", shm="/f/shm"),
-        host=HostFacts(cgroup_v2=cgroup_v2, capabilities=EVERY, apparmor=False, selinux=False),
+        host=HostFacts(cgroup_v2=cgroup_v2, capabilities=EVERY, apparmor=False),
         default_capabilities=DEFAULT,
     )
 
