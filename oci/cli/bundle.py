@@ -1,4 +1,7 @@
-"""Bundles, and what create and run do alike: config, cgroup, console, state on disk; undone when a step fails."""
+"""Bundles, and what the verbs that make containers do alike: config, cgroup, state on disk; undone when a step fails.
+
+`create` and `run` do all of it, `restore` the parts that do not start from nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,14 @@ if TYPE_CHECKING:
     from oci.cli.dispatch import Settings
 
 
-CREATE_OPTIONS: tuple[Option, ...] = (
+BUNDLE_OPTIONS: tuple[Option, ...] = (
     value("bundle b", "DIR", "directory with config.json; default: the current one"),
     value("config f", "FILE", "config to use instead of the bundle's config.json"),
     value("console-socket", "PATH", "unix socket that is sent the terminal's master"),
     value("pid-file", "FILE", "file to write the process's pid to"),
+)
+CREATE_OPTIONS: tuple[Option, ...] = (
+    *BUNDLE_OPTIONS,
     value("pidfd-socket", "PATH", "unix socket that is sent a pidfd of the process"),
     value("preserve-fds", "N", "descriptors from 3 on that stay open for the container"),
     switch("no-pivot", "do not use pivot_root, for a host whose root is an initramfs"),
@@ -103,22 +109,13 @@ def make(settings: Settings, parsed: Parsed, undo: ExitStack, *, started_elsewhe
         for line in engine.plan(request).describe():
             log(settings, "debug", line)
     created = engine.create(request)
-    undo.callback(_kill, created)
+    undo.callback(end, created.pid)
     if cgroup is not None:
         cgroup.occupied()
     for message in created.warnings:
         warn(settings, message)
-    state = ContainerState(
-        container_id=container_id,
-        pid=created.pid,
-        process_start=process_start(created.pid) or 0,
-        bundle=bundle,
-        rootfs="" if spec.root is None else os.path.join(bundle, spec.root.path),
-        created=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z",
-        cgroup_path=None if cgroup is None else cgroup.path,
-        cgroup_manager=settings.cgroup_manager,
-        annotations=dict(spec.annotations),
-        resctrl=() if group is None else group.made,
+    state = state_of(
+        settings, container_id, created.pid, spec, bundle, cgroup, resctrl=() if group is None else group.made
     )
     directory.write(state, content)
     return Made(state=state, spec=spec, created=created, cgroup=cgroup)
@@ -143,6 +140,41 @@ def make_cgroup(settings: Settings, container_id: str, spec: Spec) -> Cgroup | N
             return None  # nothing was asked for that a cgroup would be needed for
         advice = "limits need a delegated cgroup: --systemd-cgroup in a user session, or a config without them"
         raise CgroupError(error.path, f"{error.problem}; {advice}", error.errno)
+
+
+def state_of(
+    settings: Settings,
+    container_id: str,
+    pid: int,
+    spec: Spec,
+    bundle: str,
+    cgroup: Cgroup | None,
+    *,
+    resctrl: tuple[str, ...] = (),
+) -> ContainerState:
+    """Of a container that has just come to be; `pid` is its init."""
+    seconds, fraction = divmod(time.time_ns(), 10**9)
+    return ContainerState(
+        container_id=container_id,
+        pid=pid,
+        process_start=process_start(pid) or 0,
+        bundle=bundle,
+        rootfs="" if spec.root is None else os.path.join(bundle, spec.root.path),
+        created=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09}Z",
+        cgroup_path=None if cgroup is None else cgroup.path,
+        cgroup_manager=settings.cgroup_manager,
+        annotations=dict(spec.annotations),
+        resctrl=resctrl,
+    )
+
+
+def end(pid: int) -> None:
+    """Kill and reap a child that was to be a container's init."""
+    try:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
 
 
 def _rootless(settings: Settings) -> bool:
@@ -170,11 +202,3 @@ def _listen(directory: str) -> sockets.Socket:
 def _with_environment(spec: Spec, *entries: str) -> Spec:
     process: Process | None = spec.process
     return spec if process is None else replace(spec, process=replace(process, env=(*process.env, *entries)))
-
-
-def _kill(created: Created) -> None:
-    try:
-        os.kill(created.pid, 9)
-        os.waitpid(created.pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from oci.checkpoint.criu import need
 from oci.checkpoint.dump import outside_of
 from oci.checkpoint.restore import Restored, RestoreRequest, restore
-from oci.cli.bundle import make_cgroup, read_bundle
+from oci.cli.bundle import BUNDLE_OPTIONS, end, make_cgroup, read_bundle, state_of
 from oci.cli.checkpoint_options import OPTIONS as COMMON
 from oci.cli.checkpoint_options import common
 from oci.cli.containers import only_word, send_console, tell_pid
@@ -19,7 +18,7 @@ from oci.cli.lifecycle import destroy, poststart
 from oci.cli.options import Parsed, UsageError, switch, value
 from oci.engine.hooks import run_hooks, state_document
 from oci.spec import Hooks, Spec
-from oci.state import ContainerState, StateDirectory, process_start
+from oci.state import StateDirectory
 
 if TYPE_CHECKING:
     from oci.cgroups import Cgroup
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 USAGE: Final = "restore [options] ID"
 OPTIONS = (
     *COMMON,
-    value("bundle b", "DIR", "directory with config.json; default: the current one"),
-    value("config f", "FILE", "config to use instead of the bundle's config.json"),
-    value("console-socket", "PATH", "unix socket that is sent the terminal's master"),
-    value("pid-file", "FILE", "file to write the process's pid to"),
+    *BUNDLE_OPTIONS,
     switch("detach d", "do not wait for the process"),
     switch("keep", "do not remove the container when its process has ended"),
     switch("no-subreaper", "accepted for compatibility"),
@@ -59,8 +55,8 @@ def run(settings: Settings, parsed: Parsed) -> int:
         if cgroup is not None:
             undo.callback(cgroup.remove)
         restored = _restore(parsed, container_id, spec, bundle, path, cgroup)
-        state = _state(settings, restored, container_id, spec, bundle, cgroup)
-        undo.callback(_kill, restored.pid)
+        undo.callback(end, restored.pid)
+        state = state_of(settings, container_id, restored.pid, spec, bundle, cgroup)
         directory.write(state, content)
         if socket_path and restored.console_fd is not None:
             send_console(socket_path, restored.console_fd)
@@ -118,27 +114,3 @@ def _spaces(spec: Spec) -> dict[str, int]:
         for space in spec.linux.namespaces
         if space.path and space.type in outside_of(spec)
     }
-
-
-def _state(
-    settings: Settings, restored: Restored, container_id: str, spec: Spec, bundle: str, cgroup: Cgroup | None
-) -> ContainerState:
-    return ContainerState(
-        container_id=container_id,
-        pid=restored.pid,
-        process_start=process_start(restored.pid) or 0,
-        bundle=bundle,
-        rootfs="" if spec.root is None else os.path.join(bundle, spec.root.path),
-        created=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z",
-        cgroup_path=None if cgroup is None else cgroup.path,
-        cgroup_manager=settings.cgroup_manager,
-        annotations=dict(spec.annotations),
-    )
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
