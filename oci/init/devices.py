@@ -46,12 +46,13 @@ def make_device(step: op.MakeDevice, context: Context) -> None:
         os.chown(name, device.uid or 0, device.gid or 0, dir_fd=directory, follow_symlinks=False)
 
 
-def make_nodes(steps: Iterable[op.MakeDevice], context: Context) -> None:
+def make_nodes(steps: Iterable[op.MakeDevice], context: Context, label: str = "") -> None:
     """Nodes for a container that may make none itself, on a file system that only their mounts keep alive.
 
     Where we may not either, or the kernel clones no part of a detached mount (before 6.15), the host's nodes serve.
     """
-    tree = mounts.make_filesystem("tmpfs", "devices", ("mode=700",))
+    parameters = ("mode=700", f"context={label}") if label else ("mode=700",)
+    tree = mounts.make_filesystem("tmpfs", "devices", parameters)
     directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=tree)
     try:
         for number, step in enumerate(steps):

@@ -75,7 +75,7 @@ def open_sources(step: op.OpenSources, context: Context) -> None:
         if not _is_copied_link(bind):
             context.sources[bind] = _clone_source(bind, context)
     if step.nodes:
-        make_nodes(step.nodes, context)
+        make_nodes(step.nodes, context, step.label)
 
 
 def open_root(step: op.OpenRoot, context: Context) -> None:

@@ -47,9 +47,10 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
     check_namespaces(spec, namespaces)
     check_sysctls(spec.linux.sysctl, namespaces.own)
     hooks = spec.hooks or Hooks()
+    label = mount_label(spec, host)
     filesystems = [*_root(spec, namespaces, supplied), *_filesystems(spec, namespaces, host, supplied)]
     setup = [
-        *_sources(filesystems, namespaces, host, everything=bool(hooks.create_container)),
+        *_sources(filesystems, namespaces, host, label, everything=bool(hooks.create_container)),
         *enter_namespaces(spec, namespaces),
         op.HideFromPeers(),
         *([] if supplied.no_new_keyring else _keyring(container_id, process, host)),
@@ -57,7 +58,7 @@ def plan_container(container_id: str, spec: Spec, host: Host, supplied: Supplied
         *filesystems,
         *([op.RunContainerHooks(kind="createContainer", directory=supplied.bundle)] if hooks.create_container else []),
         *_identity(spec),
-        *_restrictions(spec, mount_label(spec, host)),
+        *_restrictions(spec, label),
         *_enter_root(spec, namespaces, supplied),
         # A startContainer hook may be what brings the program.
         *(
@@ -129,7 +130,7 @@ def _root(spec: Spec, namespaces: NamespacePlan, supplied: Supplied) -> list[op.
 
 
 def _sources(
-    filesystems: list[op.Operation], namespaces: NamespacePlan, host: Host, *, everything: bool
+    filesystems: list[op.Operation], namespaces: NamespacePlan, host: Host, label: str, *, everything: bool
 ) -> list[op.Operation]:
     """What must be opened first: all of it by a child that will not be root of the host or that cuts its mounts off
     from their peers, else the binds that stay a peer of their source."""
@@ -141,7 +142,7 @@ def _sources(
         return [op.OpenSources(root=None, binds=shared)] if shared else []
     root = next((step for step in filesystems if isinstance(step, op.AttachRoot) and step.path is not None), None)
     nodes = tuple(step for step in filesystems if isinstance(step, op.MakeDevice) and step.owner is not None)
-    return [op.OpenSources(root=root, binds=tuple(binds), nodes=nodes)]
+    return [op.OpenSources(root=root, binds=tuple(binds), nodes=nodes, label=label)]
 
 
 def _filesystems(spec: Spec, namespaces: NamespacePlan, host: Host, supplied: Supplied) -> list[op.Operation]:

@@ -169,6 +169,7 @@ class OpenSources:
     root: AttachRoot | None
     binds: tuple[MountBind, ...]
     nodes: tuple[MakeDevice, ...] = ()
+    label: str = ""  #: of the nodes
 
     def describe(self) -> str:
         return "open mount sources"

@@ -16,6 +16,7 @@ from oci.init import filesystem
 from oci.init.context import Context
 from oci.plan import operations as op
 from oci.plan.mount_options import MountOptions
+from oci.spec import Device
 
 LABEL = "system_u:object_r:container_file_t:s0:c1,c2"
 
@@ -97,3 +98,15 @@ def test_quotes_are_for_the_old_system_call_alone(
     assert made == [("tmpfs", ("mode=755", f"context={LABEL}"))]
     mount(context, "tmpfs", data=("x=" + "y" * 256, f"context={LABEL}"))
     assert given == ["x=" + "y" * 256 + f',context="{LABEL}"']
+
+
+@pytest.mark.parametrize(("label", "parameters"), [(LABEL, (f"context={LABEL}",)), ("", ())])
+def test_device_nodes_of_a_user_namespace_have_the_label(
+    made: Made, context: Context, monkeypatch: pytest.MonkeyPatch, label: str, parameters: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(os, "mknod", lambda *_, **__: None)
+    monkeypatch.setattr(os, "chown", lambda *_, **__: None)
+    monkeypatch.setattr(mounts, "clone_tree", lambda *_, **__: -1)
+    node = op.MakeDevice(device=Device(path="/dev/x", type="c", major=1, minor=3), bind=True, owner=(1, 1))
+    filesystem.open_sources(op.OpenSources(root=None, binds=(), nodes=(node,), label=label), context)
+    assert made == [("tmpfs", ("mode=700", *parameters))]

@@ -251,6 +251,19 @@ def test_the_tmpfs_of_v1_hierarchies_is_labelled_too() -> None:
     assert "context=s:o:t:s0:c1,c2" in tmpfs.options.data
 
 
+def test_nodes_for_a_user_namespace_are_labelled() -> None:
+    changes = {
+        "linux.mountLabel": "l",
+        "linux.namespaces": [{"type": name} for name in ("user", "mount", "uts")],
+        "linux.uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
+        "linux.gidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
+        "linux.devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}],
+    }
+    for lsm, expected in ((frozenset({"selinux"}), "l"), (frozenset[str](), "")):
+        (sources,) = (s for s in plan(changes, host=Host(lsm=lsm)).setup if isinstance(s, op.OpenSources))
+        assert (len(sources.nodes), sources.label) == (1, expected)
+
+
 def test_the_keyring_has_the_label_of_the_process() -> None:
     host = Host(lsm=frozenset({"selinux"}))
     setup = plan({"process.selinuxLabel": "s:r:t:s0"}, host=host).setup
