@@ -102,6 +102,11 @@ e2e-kube-conformance: setup ## Kubernetes' own node conformance specs on that no
 	@test -n "$(KUBE_BIN)" || { echo "set KUBE_BIN to the directory of the programs; e2e/kube/README.md tells how to build them" >&2; exit 2; }
 	$(BIN)/python -m e2e.kube.conformance --bin "$(KUBE_BIN)" $(ARGS)
 
+.PHONY: e2e-kubeadm
+e2e-kubeadm: setup ## kubeadm init and reset, its control plane as pods of the runtime (root)
+	@test -n "$(KUBE_BIN)" || { echo "set KUBE_BIN to the directory of the programs; e2e/kube/README.md tells how to build them" >&2; exit 2; }
+	$(BIN)/python -m e2e.kubeadm --bin "$(KUBE_BIN)" $(ARGS)
+
 .PHONY: crictl-session
 crictl-session: setup ## print a session with every command of crictl: make crictl-session CRICTL=/path/to/crictl (root)
 	@test -n "$(CRICTL)" || { echo "set CRICTL to a crictl binary (kubernetes-sigs/cri-tools)" >&2; exit 2; }

@@ -157,6 +157,7 @@ def metrics_server(directory: Path, kubeconfig: Path) -> Component:
             "--kubelet-insecure-tls",
             "--kubelet-preferred-address-types=InternalIP",
             "--metric-resolution=10s",
+            "--kubelet-request-timeout=5s",
         ),
         health=f"https://127.0.0.1:{METRICS_PORT}/livez",
     )

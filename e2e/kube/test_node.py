@@ -42,7 +42,7 @@ def test_images_of_the_node_are_listed(cluster: Cluster, work: Workload, images:
 
 
 def test_figures_of_a_pod(cluster: Cluster, work: Workload, images: ImageNames) -> None:
-    """What `kubectl top` shows comes from here; metrics-server, which it asks, is not part of this cluster."""
+    """As the kubelet has them from the runtime; `kubectl top` shows a part of them."""
     work.run(pod("busy", container("main", images.busybox, "while :; do :; done")))
 
     def summary() -> dict[str, int] | None:

@@ -26,6 +26,15 @@ _PREFIX: Final = "e2e-test-images"
 _USER: Final = "user-defined-in-image"
 _GROUP: Final = "group-defined-in-image"
 
+# Specs compare what busybox' shell says; that of Debian 12 drops variables like "data-1", which others look for.
+_BUSYBOX_SHELL: Final = """\
+#!/bin/bash
+while IFS= read -r -d '' entry; do
+    [[ ${entry%%=*} == *[!A-Za-z0-9_]* ]] && exec -a /bin/sh /bin/bash "$@"
+done < /proc/$$/environ
+exec -a /bin/sh /bin/busybox "$@"
+"""
+
 
 def push_images(registry: Registry, programs: Path) -> int:
     """All of them; answers how many names there are."""
@@ -45,7 +54,8 @@ def _catalogue(programs: Path) -> Iterator[tuple[str, list[str], Image]]:
     shell = shell_layer()
     pause = _pause()
     agnhost = program_layer(programs / "agnhost", lambda directory: _agnhost(directory, programs, pause))
-    yield f"{_PREFIX}/busybox", ["1.37.0-2"], Image(layers=[shell], config=ImageConfig(cmd=("sh",)))
+    busybox = [shell, cached_layer(stamped("kube-busybox-shell"), _busybox_shell)]
+    yield f"{_PREFIX}/busybox", ["1.37.0-2"], Image(layers=busybox, config=ImageConfig(cmd=("sh",)))
     yield f"{_PREFIX}/glibc-dns-testing", ["2.1.1"], Image(layers=[shell], config=ImageConfig(cmd=("sh",)))
     version = (_agnhost_sources() / "VERSION").read_text().strip()
     config = ImageConfig(entrypoint=("/agnhost",), cmd=("pause",))
@@ -57,6 +67,12 @@ def _catalogue(programs: Path) -> Iterator[tuple[str, list[str], Image]]:
     yield "pause", ["3.10.2"], Image(layers=[agnhost], config=leaves)
     setuid = next(one for one in catalogue() if one.repository == f"{_PREFIX}/nonewprivs")
     yield f"{_PREFIX}/nonewprivs", ["1.4"], setuid.image
+
+
+def _busybox_shell(directory: Path) -> Layer:
+    with LayerBuilder(directory) as layer:
+        layer.file("bin/sh", _BUSYBOX_SHELL, 0o755)
+        return layer.finish()
 
 
 def _pause() -> Image:
