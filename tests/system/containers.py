@@ -175,3 +175,8 @@ def _drain(fd: int) -> str:
     while data := os.read(fd, 65536):
         output += data
     return output.decode(errors="replace")
+
+
+def with_mount(box: Box, *mounts: dict[str, Any]) -> dict[str, Any]:
+    """The change that adds `mounts` to those which every box has."""
+    return {"mounts": [*box.document("true")["mounts"], *mounts]}

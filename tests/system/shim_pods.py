@@ -72,6 +72,17 @@ def traces() -> list[str]:
     return sorted(found)
 
 
+@asynccontextmanager
+async def clean_launcher() -> AsyncIterator[Launcher]:
+    """A launcher that runs; when it has ended, nothing is left of it and of what was made with it."""
+    before = traces()
+    launcher = Launcher()
+    await launcher.start()
+    yield launcher
+    await launcher.close()
+    assert traces() == before
+
+
 def make_rootfs(directory: Path) -> Path:
     rootfs = directory / "rootfs"
     (rootfs / "bin").mkdir(parents=True)

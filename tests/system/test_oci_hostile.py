@@ -9,31 +9,23 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from oci.errors import ContainerError
-from tests.system.containers import Box, make_rootfs
+from tests.system.containers import Box, with_mount
+from tests.system.hostile import guarded_box, make_victim
 
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A directory of the host that the traps point at."""
-    directory = tmp_path / "victim"
-    directory.mkdir()
-    (directory / "file").write_text("precious\n")
-    return directory
+    return make_victim(tmp_path)
 
 
 @pytest.fixture
 def box(tmp_path: Path, victim: Path) -> Iterator[Box]:
-    made = Box(make_rootfs(tmp_path / "rootfs"))
-    yield made
-    made.close()
-    made.engine.close()
-    assert sorted(os.listdir(victim)) == ["file"]
-    assert (victim / "file").read_text() == "precious\n"
+    with guarded_box(tmp_path, victim) as made:
+        yield made
 
 
 def replace(path: Path, target: str) -> None:
@@ -42,10 +34,6 @@ def replace(path: Path, target: str) -> None:
     else:
         path.unlink(missing_ok=True)
     path.symlink_to(target)
-
-
-def mount(box: Box, **entry: Any) -> dict[str, Any]:
-    return {"mounts": [*box.document("true")["mounts"], entry]}
 
 
 @pytest.mark.parametrize("name", ["proc", "sys"])
@@ -69,7 +57,7 @@ def test_a_dev_that_is_a_link_is_refused(box: Box, victim: Path) -> None:
 def test_a_mount_point_that_is_a_link_stays_inside(box: Box, victim: Path, target: str) -> None:
     """CVE-2021-30465, CVE-2024-45310."""
     replace(box.rootfs / "mnt", target.format(victim=victim))
-    changes = mount(box, destination="/mnt/new", source="tmpfs", type="tmpfs", options=["mode=755"])
+    changes = with_mount(box, {"destination": "/mnt/new", "source": "tmpfs", "type": "tmpfs", "options": ["mode=755"]})
     try:
         assert box.run("true", changes=changes).status == 0
     except ContainerError:
@@ -79,7 +67,9 @@ def test_a_mount_point_that_is_a_link_stays_inside(box: Box, victim: Path, targe
 def test_a_file_mount_point_that_is_a_dangling_link_stays_inside(box: Box, victim: Path, tmp_path: Path) -> None:
     replace(box.rootfs / "etc/hosts", f"{victim}/made")
     (tmp_path / "hosts").write_text("hosts\n")
-    changes = mount(box, destination="/etc/hosts", source=str(tmp_path / "hosts"), type="bind", options=["bind"])
+    changes = with_mount(
+        box, {"destination": "/etc/hosts", "source": str(tmp_path / "hosts"), "type": "bind", "options": ["bind"]}
+    )
     assert box.run("cat", "/etc/hosts", changes=changes).output == "hosts\n"
 
 
@@ -87,7 +77,9 @@ def test_a_mount_that_a_link_leads_into_proc_is_refused(box: Box, tmp_path: Path
     """CVE-2019-16884, CVE-2025-52881: a faked /proc/self/attr swallows the labels of those who enter."""
     replace(box.rootfs / "mnt", "/proc/sys")
     (tmp_path / "fake").mkdir()
-    changes = mount(box, destination="/mnt", source=str(tmp_path / "fake"), type="bind", options=["bind"])
+    changes = with_mount(
+        box, {"destination": "/mnt", "source": str(tmp_path / "fake"), "type": "bind", "options": ["bind"]}
+    )
     with pytest.raises(ContainerError, match="leads into a proc file system"):
         box.run("true", changes=changes)
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from oci.errors import ContainerError
-from tests.system.containers import Box, make_rootfs
+from tests.system.containers import Box, with_mount
+from tests.system.hostile import guarded_box, make_victim
 
 _EXCHANGE = 2
 _ROUNDS = 25
@@ -26,22 +27,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    directory = tmp_path / "victim"
-    directory.mkdir()
-    (directory / "file").write_text("precious\n")
-    (directory / "file").chmod(0o600)
-    return directory
+    return make_victim(tmp_path)
 
 
 @pytest.fixture
 def box(tmp_path: Path, victim: Path) -> Iterator[Box]:
-    made = Box(make_rootfs(tmp_path / "rootfs"))
-    yield made
-    made.close()
-    made.engine.close()
-    assert sorted(os.listdir(victim)) == ["file"]
-    assert (victim / "file").read_text() == "precious\n"
-    assert (victim / "file").stat().st_mode & 0o777 == 0o600
+    with guarded_box(tmp_path, victim) as made:
+        yield made
 
 
 @contextmanager
@@ -78,13 +70,9 @@ def run(box: Box, changes: dict[str, Any], *program: str) -> tuple[int, set[str]
     return made, refusals
 
 
-def mounts(box: Box, **entry: Any) -> dict[str, Any]:
-    return {"mounts": [*box.document("true")["mounts"], entry]}
-
-
 def test_a_mount_point(box: Box, victim: Path) -> None:
     """CVE-2021-30465, CVE-2024-45310."""
-    entry = mounts(box, destination="/mnt/made", source="tmpfs", type="tmpfs", options=["mode=755"])
+    entry = with_mount(box, {"destination": "/mnt/made", "source": "tmpfs", "type": "tmpfs", "options": ["mode=755"]})
     with swapping(box.rootfs / "mnt", str(victim)):
         made, _ = run(box, entry)
     assert made
@@ -93,7 +81,7 @@ def test_a_mount_point(box: Box, victim: Path) -> None:
 def test_a_file_as_a_mount_point(box: Box, victim: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("x")
-    entry = mounts(box, destination="/data/file", source=str(source), type="bind", options=["bind"])
+    entry = with_mount(box, {"destination": "/data/file", "source": str(source), "type": "bind", "options": ["bind"]})
     with swapping(box.rootfs / "data", str(victim)):
         made, _ = run(box, entry)
     assert made

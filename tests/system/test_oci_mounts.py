@@ -13,7 +13,7 @@ import pytest
 from oci import mounts as detached
 from oci import syscalls as sc
 from oci.errors import ContainerError, SpecError
-from tests.system.containers import Box, make_rootfs
+from tests.system.containers import Box, make_rootfs, with_mount
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,6 @@ def source(tmp_path: Path) -> Path:
     (directory / "sub").mkdir(parents=True)
     (directory / "file").write_text("hello\n")
     return directory
-
-
-def with_mount(box: Box, *mounts: dict[str, Any]) -> dict[str, Any]:
-    return {"mounts": [*box.document("true")["mounts"], *mounts]}
 
 
 def bind(source: Path, destination: str, *options: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from cri.shims import Attach, ContainerCreate, Launcher, SandboxSetup, close_descriptors
 from oci.errors import ContainerError, SpecError
 from tests.system.seccomp_agent import ANSWER, Agent
-from tests.system.shim_pods import Pod, children_of, make_rootfs, pod, traces, until
+from tests.system.shim_pods import Pod, children_of, clean_launcher, make_rootfs, pod, until
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +23,9 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def clean() -> AsyncIterator[None]:
-    before = traces()
-    yield
-    assert traces() == before
-
-
-@pytest.fixture
-async def launcher(clean: None) -> AsyncIterator[Launcher]:
-    one = Launcher()
-    await one.start()
-    yield one
-    await one.close()
+async def launcher() -> AsyncIterator[Launcher]:
+    async with clean_launcher() as one:
+        yield one
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cri.shims import AdoptContainer, AdoptSandbox, AdoptState, Launcher, Sandbo
 from oci.protocol.messages import SandboxNamespaces
 from oci.shim import records
 from oci.syscalls import F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE
-from tests.system.shim_pods import Pod, make_rootfs, pod, process_name, traces, until
+from tests.system.shim_pods import Pod, clean_launcher, make_rootfs, pod, process_name, until
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +24,9 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def clean() -> AsyncIterator[None]:
-    before = traces()
-    yield
-    assert traces() == before
-
-
-@pytest.fixture
-async def launcher(clean: None) -> AsyncIterator[Launcher]:
-    one = Launcher()
-    await one.start()
-    yield one
-    await one.close()
+async def launcher() -> AsyncIterator[Launcher]:
+    async with clean_launcher() as one:
+        yield one
 
 
 def adopt_state(one: Pod, *names: str) -> AdoptState:

@@ -12,7 +12,7 @@ import pytest
 
 from cri.shims import Launcher, SandboxSetup
 from oci.spec import IdMapping
-from tests.system.shim_pods import Pod, make_rootfs, pod, traces
+from tests.system.shim_pods import Pod, clean_launcher, make_rootfs, pod
 
 _HOST_ID = 300_000
 _SIZE = 65536
@@ -29,12 +29,8 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def launcher() -> AsyncIterator[Launcher]:
-    before = traces()
-    one = Launcher()
-    await one.start()
-    yield one
-    await one.close()
-    assert traces() == before
+    async with clean_launcher() as one:
+        yield one
 
 
 @pytest.fixture(params=["own pid namespaces", "one pid namespace"])
