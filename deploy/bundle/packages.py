@@ -1,4 +1,4 @@
-"""Debian packages as directory trees: fetched by apt, unpacked, never installed.
+"""Debian packages as directory trees: fetched by apt, unpacked, never installed. For bundles, and for tests' programs.
 
 Which version is Debian's choice at the time; it is recorded, and a package that lies in the store is not fetched again,
 so that a second build has the same parts.
@@ -33,21 +33,26 @@ class Package:
     version: str
     source: str
     """The source package, with its version where that differs."""
-    sha256: str
+    file: Path
     tree: Path
     depends: tuple[str, ...]
     """Names in Depends and Pre-Depends; of alternatives the first."""
 
+    @property
+    def sha256(self) -> str:
+        """Of the file, read for this."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
 
 class PackageStore:
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
 
     def get(self, names: Sequence[str]) -> tuple[Package, ...]:
         """Fetches what is not there, in one call of apt. Raises PackageMissing."""
         missing = [name for name in names if self._file(name) is None]
         if missing:
+            self._directory.mkdir(parents=True, exist_ok=True)
             environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
             command = ["apt-get", "download", "-qq", *missing]
             done = subprocess.run(command, cwd=self._directory, env=environment, capture_output=True, text=True)
@@ -82,7 +87,7 @@ class PackageStore:
             name=name,
             version=fields["Version"],
             source=fields.get("Source", name),
-            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            file=file,
             tree=tree,
             depends=tuple(_names(f"{fields.get('Pre-Depends', '')},{fields.get('Depends', '')}")),
         )
