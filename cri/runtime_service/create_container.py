@@ -30,7 +30,6 @@ from cri.specgen import ContainerInputs, container_spec
 from cri.specgen.validate import check_container_config
 from cri.state.machine import ContainerState, Event, SandboxState
 from cri.state.records import ContainerID, ContainerRecord, SandboxRecord
-from cri.stopping import signal_number
 from cri.teardown import undo_container
 from imagesvc.mounts import Owners
 from imagesvc.service import Image
@@ -167,7 +166,9 @@ async def _make(
         inputs = replace(inputs, declared_volumes=volumes)
         if labels:
             progress.enter("labelling its volumes")
-            await label_mounts(daemon, sandbox, config, labels, volumes.values())
+            await label_mounts(
+                daemon, sandbox, config, labels, volumes.values(), lambda: _check_ready(daemon, sandbox.id)
+            )
         wanted = await _with_cdi_devices(daemon, config, container_spec(inputs))
         async with daemon.nri.making_container(sandbox, record, wanted) as (record, specification):
             live = await _create(daemon, record, specification, rootfs, owners, progress, restored)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Final
 
 from oci import syscalls
+
+Check = Callable[[], None]
 
 ATTRIBUTE: Final = "security.selinux"
 _BELOW: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
@@ -58,15 +60,16 @@ def label_file(path: str | PurePath, label: str, *, follow: bool = False) -> boo
     return True
 
 
-def relabel(path: str, label: str, own: Iterable[PurePath] = ()) -> None:
+def relabel(path: str, label: str, own: Iterable[PurePath] = (), check: Check = lambda: None) -> None:
     """The file or directory, and all below it. Raises Refused for what the host, or we (`own`), cannot do without.
 
-    A file system without labels is left alone. Raises FileNotFoundError, OSError with the path.
+    A file system without labels is left alone. Raises OSError, and what `check` raises: it is called now and then, to
+    say that nobody waits for this any more.
     """
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     with syscalls.closing(fd):
         check_path(os.readlink(f"/proc/self/fd/{fd}"), own)
-        label_tree(fd, label)
+        label_tree(fd, label, check)
 
 
 def check_path(real: str, own: Iterable[PurePath] = ()) -> None:
@@ -76,16 +79,17 @@ def check_path(real: str, own: Iterable[PurePath] = ()) -> None:
         raise Refused(real)
 
 
-def label_tree(fd: int, label: str) -> None:
+def label_tree(fd: int, label: str, check: Check = lambda: None) -> None:
     """What the descriptor is of comes last: once it has the label, all below has it."""
-    if not stat.S_ISDIR(os.fstat(fd).st_mode) or _label_below(fd, label):
+    if not stat.S_ISDIR(os.fstat(fd).st_mode) or _label_below(fd, label, check):
         label_file(f"/proc/self/fd/{fd}", label, follow=True)
 
 
-def _label_below(top: int, label: str) -> bool:
+def _label_below(top: int, label: str, check: Check) -> bool:
     """False where the file system keeps no labels."""
     waiting = ["."]
     while waiting:
+        check()
         path = waiting.pop()
         try:
             directory = syscalls.openat2(top, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, resolve=_BELOW)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cri.api import runtime_pb2 as api
 from cri.errors import FailedPrecondition, InvalidArgument
 from cri.pod_files import label_pod_files
-from cri.selinux.files import Refused, label_tree, relabel
+from cri.selinux.files import Check, Refused, label_tree, relabel
 from cri.selinux.labels import Label, Labels, Policy, check_options, for_everybody, runs_init
 from cri.selinux.policy import UNCONFINED
 from cri.specgen.process import container_args
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from cri.daemon import Daemon
 
 _FIELD: Final = "config.linux.security_context.selinux_options"
+_LOOK_S = 1.0  #: between two looks at whether the pod is to go, while a volume is labelled
 
 
 def labels_of_pod(daemon: Daemon, config: api.PodSandboxConfig) -> Labels:
@@ -76,10 +80,15 @@ def _known(policy: Policy, options: api.SELinuxOption, labels: Labels) -> Labels
 
 
 async def label_mounts(
-    daemon: Daemon, sandbox: SandboxRecord, config: api.ContainerConfig, labels: Labels, copies: Iterable[str]
+    daemon: Daemon,
+    sandbox: SandboxRecord,
+    config: api.ContainerConfig,
+    labels: Labels,
+    copies: Iterable[str],
+    check: Check,
 ) -> None:
     """Before a container mounts them: the volumes that the kubelet marked, `copies` that are the container's alone, and
-    the pod's files where a container's level is another than the pod's."""
+    the pod's files where a container's level is another than the pod's. `check` raises when the pod is to go."""
     if labels.mount != sandbox.mount_label:
         label_pod_files(daemon.paths.sandbox(sandbox.id), for_everybody(sandbox.mount_label))
     for copy in copies:
@@ -90,12 +99,31 @@ async def label_mounts(
     for index, mount in enumerate(config.mounts):
         if mount.selinux_relabel and mount.host_path:
             field = f"config.mounts[{index}].host_path"
-            await asyncio.to_thread(_relabel, field, mount.host_path, labels.mount, own)
+            await _apart(partial(_relabel, field, mount.host_path, labels.mount, own, check), check)
 
 
-def _relabel(field: str, path: str, label: str, own: Iterable[Path]) -> None:
+async def _apart(work: Callable[[], None], check: Check) -> None:
+    """In a thread of its own: a volume may hold millions of files, or never answer, which is no other pod's trouble."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, name="relabel", daemon=True).start()
+    waiting = asyncio.wrap_future(done)
+    while not (await asyncio.wait([waiting], timeout=_LOOK_S))[0]:
+        check()
+    waiting.result()
+
+
+def _relabel(field: str, path: str, label: str, own: Iterable[Path], check: Check) -> None:
     try:
-        relabel(path, label, own)
+        relabel(path, label, own, check)
     except FileNotFoundError:
         return  # making the container says so
     except Refused as error:

@@ -143,6 +143,21 @@ def test_a_directory_that_becomes_a_link_leads_nowhere(
     assert {attributes.of(path) for path in everything(tmp_path / "outside")} == {""}
 
 
+def test_a_walk_ends_when_nobody_waits_for_it(attributes: Attributes, volume: Path) -> None:
+    class Over(Exception):
+        pass
+
+    def check() -> None:
+        if attributes.written:
+            raise Over
+
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(Over):
+        relabel(str(volume), LABEL, check=check)
+    assert attributes.of(volume) == ""
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_missing_volume_is_the_callers(attributes: Attributes, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         relabel(str(tmp_path / "nowhere"), LABEL)

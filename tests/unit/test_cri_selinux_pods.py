@@ -6,7 +6,8 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,13 +22,14 @@ from cri.image_volumes import open_image_volumes
 from cri.runtime_service.create_container import create_container
 from cri.runtime_service.remove_pod_sandbox import remove_pod_sandbox
 from cri.runtime_service.run_pod_sandbox import run_pod_sandbox
+from cri.runtime_service.stop_pod_sandbox import stop_pod_sandbox
 from cri.selinux import pods
 from cri.selinux.labels import Label
 from cri.state.records import ContainerRecord, SandboxRecord
 from imagesvc.config import ImageConfig
 from oci import spec, syscalls
 from oci.protocol.messages import SandboxNamespaces, SandboxSetup
-from tests.unit.cri_daemon import CALL, FakeShim, add_pod, container_config, make_daemon, pod_config
+from tests.unit.cri_daemon import CALL, FakeShim, add_pod, container_config, make_daemon, pod_config, until
 from tests.unit.test_cri_selinux_labels import POLICY
 
 FIELD = "config.linux.security_context.selinux_options"
@@ -321,6 +323,39 @@ async def test_what_cannot_be_labelled_is_named(daemon: Daemon, data: Path, monk
     with pytest.raises(FailedPrecondition, match=rf"{data} cannot be labelled {FILES}.*: Read-only file system"):
         await create(daemon, pod, changes=volume(data))
     assert list(daemon.containers) == []
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_pod_that_stops_waits_for_no_volume(
+    daemon: Daemon, data: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """Neither for one that never answers, whose thread stays until it does."""
+    entered, goes_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    ended: list[bool] = []
+
+    def relabel(path: str, label: str, own: object, check: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        try:
+            while not goes_on.wait(0.001):
+                if answers:
+                    check()
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(pods, "relabel", relabel)
+    monkeypatch.setattr(pods, "_LOOK_S", 0.01)
+    pod = await run(daemon)
+    creating = asyncio.ensure_future(create(daemon, pod, changes=volume(data)))
+    await entered.wait()
+    await stop_pod_sandbox(daemon, api.StopPodSandboxRequest(pod_sandbox_id=pod.id), CALL)
+    with pytest.raises(FailedPrecondition, match=f"sandbox {pod.id} is"):
+        await creating
+    assert list(daemon.containers) == []
+    if not answers:
+        assert not ended
+        goes_on.set()
+    await until(lambda: ended)
 
 
 async def test_copies_of_image_volumes_are_labelled(
