@@ -7,7 +7,6 @@ stop under way for each container, and the shortest grace that anybody asked for
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from cri.shims import ShimGone, ShimHung
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
 from oci.errors import ContainerNotFound
+from oci.signals import send_signal, signal_number
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon
@@ -133,31 +133,6 @@ async def _signal_directly(daemon: Daemon, record: ContainerRecord, number: int,
         send_signal(pidfd, number)
     exits.watch_alone(daemon, record.id)
     return pidfd is not None
-
-
-def send_signal(pidfd: int, number: int) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass  # it ended, and has been reaped
-
-
-def signal_number(name: str) -> int:
-    """From "SIGTERM", "TERM", "15" or "RTMIN+3". Raises ValueError."""
-    number = _number(name.upper().removeprefix("SIG"))
-    if number is None or not 0 < number <= signal.SIGRTMAX:
-        raise ValueError(f"{name!r} is not a signal")
-    return number
-
-
-def _number(text: str) -> int | None:
-    if text.isdecimal():
-        return int(text)
-    for base, start in (("RTMIN", signal.SIGRTMIN), ("RTMAX", signal.SIGRTMAX)):
-        if re.fullmatch(rf"{base}([+-]\d+)?", text):
-            return start + int(text.removeprefix(base) or "0")
-    found = signal.Signals.__members__.get("SIG" + text)
-    return None if found is None else int(found)
 
 
 def _handles(pid: int, number: int) -> bool:

@@ -37,6 +37,7 @@ from oci import syscalls
 from oci.errors import ContainerError
 from oci.protocol.failures import PeerFault
 from oci.protocol.messages import ContainerCreate
+from oci.signals import signal_number
 from oci.spec import Spec, to_json
 from oci.users import ResolvedUser, resolve
 

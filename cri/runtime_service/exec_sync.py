@@ -18,10 +18,10 @@ from cri.exec_process import exec_process
 from cri.specgen.validate import check_command
 from cri.state.machine import ContainerState
 from cri.state.records import ContainerRecord
-from cri.stopping import send_signal
 from cri.user_namespaces import give
 from oci import syscalls
 from oci.protocol.messages import ExecStart
+from oci.signals import send_signal
 
 if TYPE_CHECKING:
     from cri.daemon import Daemon

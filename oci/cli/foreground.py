@@ -8,7 +8,7 @@ import struct
 from fcntl import ioctl
 
 from oci.exits import ExitStack
-from oci.signals import signal
+from oci.signals import send_signal, signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def wait_for(pid: int, pidfd: int, console: int | None) -> int:
 
 def _forward(pidfd: int) -> Callable[[int, object], None]:
     def handler(number: int, frame: object) -> None:
-        try:
-            signal.pidfd_send_signal(pidfd, number)
-        except ProcessLookupError:
-            pass  # it is over, as waitpid is about to tell
+        send_signal(pidfd, number)  # it may be over, as waitpid is about to tell
 
     return handler
 

@@ -6,7 +6,7 @@ import os
 
 from oci.cli.options import Parsed, UsageError, switch
 from oci.errors import StateError
-from oci.signals import NAMES, signal
+from oci.signals import send_signal, signal_number
 from oci.state import StateDirectory
 
 TYPE_CHECKING = False
@@ -38,19 +38,12 @@ def run(settings: Settings, parsed: Parsed) -> int:
     pidfd = os.pidfd_open(state.pid)
     # The pid may have changed hands between the look and the open.
     if directory.status(state) != "stopped":
-        signal.pidfd_send_signal(pidfd, number)
+        send_signal(pidfd, number)
     return 0
 
 
 def parse_signal(text: str) -> int:
-    """ "9", "KILL", "SIGKILL", "RTMIN+1"."""
-    if text.isascii() and text.isdigit():
-        number = int(text)
-    else:
-        name, _, offset = text.upper().removeprefix("SIG").partition("+")
-        if f"SIG{name}" not in NAMES or (offset and not offset.isdigit()):
-            raise UsageError(f"unknown signal {text!r}")
-        number = NAMES[f"SIG{name}"] + int(offset or 0)
-    if not 0 < number < signal.NSIG:
-        raise UsageError(f"unknown signal {text!r}")
-    return number
+    try:
+        return signal_number(text)
+    except ValueError as error:
+        raise UsageError(str(error))

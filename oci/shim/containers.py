@@ -40,6 +40,7 @@ from oci.shim.sandbox import Sandbox
 from oci.shim.server import Request, Server
 from oci.shim.work import becoming, creation, ending
 from oci.shim.workers import Outcome, Workers, nothing
+from oci.signals import send_signal
 
 # What a shell answers for a command that cannot be executed, and the runtimes for all other reasons.
 _START_FAILED = {errno.ENOENT: 127, errno.EACCES: 126}
@@ -209,7 +210,7 @@ class Containers:
         def finished(record: tuple[Any, ...] | None, _: dict[str, int]) -> None:
             container.starting = None
             if record is None:
-                self._kill_init(container)
+                send_signal(container.pidfd, signal.SIGKILL)
                 return
             container.started_at = time.time_ns()
             if container.state == "created":
@@ -217,12 +218,6 @@ class Containers:
 
         self._workers.spawn(request, lambda: verbs.start(container, runtime), finished)
         container.starting = request
-
-    def _kill_init(self, container: Container) -> None:
-        try:
-            signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def _start_ready(self, container: Container) -> None:
         """The init has executed (its end closed by that), or says why it cannot and ends."""
@@ -247,7 +242,7 @@ class Containers:
             container.start_status = _START_FAILED.get(error.errno, _START_FAILED_OTHERWISE) << 8
             request.fail(error)
         else:
-            signal.pidfd_send_signal(container.pidfd, signal.SIGKILL)
+            send_signal(container.pidfd, signal.SIGKILL)
             request.fail(StateError(container.id, f"cannot be started, its init asks for {Kind(data[:1]).name}"))
 
     def _hand_over_listener(self, container: Container, request: Request, number: int) -> None:
@@ -263,7 +258,7 @@ class Containers:
             container.listening = False
             if record is None:  # and that has been the answer
                 container.starting = None
-                self._kill_init(container)
+                send_signal(container.pidfd, signal.SIGKILL)
             elif container.channel < 0:
                 container.starting = None
                 request.fail(StateError(container.id, "cannot be started, its init has ended"))

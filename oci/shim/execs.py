@@ -32,6 +32,7 @@ from oci.shim.server import Request, Server
 from oci.shim.sockets import Socket
 from oci.shim.work import execution
 from oci.shim.workers import Outcome, Workers
+from oci.signals import send_signal
 
 _ANCILLARY: Final = socket.CMSG_SPACE(4)
 
@@ -119,10 +120,7 @@ class Execs:
         """One that is over is no error: it ended while the request was on its way."""
         one = self._all.get(exec_id)
         if one is not None:
-            try:
-                signal.pidfd_send_signal(one.pidfd, number)
-            except ProcessLookupError:
-                pass
+            send_signal(one.pidfd, number)
         elif exec_id in self._doomed:
             self._doomed[exec_id] = number
 
@@ -187,7 +185,7 @@ class Execs:
         elif data[:1] == Kind.FAILED.value:
             one.request.fail(failure(data[1:]))
         else:
-            signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+            send_signal(one.pidfd, signal.SIGKILL)
             one.request.fail(StateError(one.container.id, f"exec asks for {data[:1]!r}, which nobody here can do"))
 
     def _hand_over_listener(self, one: _Exec, channel: Socket, number: int) -> None:
@@ -213,10 +211,7 @@ class Execs:
             if record is not None:
                 one.request.fail(StateError(one.container.id, f"exec {one.exec_id} ended before it was started"))
             elif self._all.pop(one.exec_id, None) is not None:  # and that has been the answer
-                try:
-                    signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+                send_signal(one.pidfd, signal.SIGKILL)
 
         self._workers.spawn(one.request, work, finished)
 

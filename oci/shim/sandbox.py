@@ -13,6 +13,7 @@ from oci.shim.loop import Children, Loop
 from oci.shim.server import Request
 from oci.shim.work import namespaces
 from oci.shim.workers import Workers
+from oci.signals import send_signal
 
 
 class Sandbox:
@@ -73,10 +74,7 @@ class Sandbox:
     def end(self) -> None:
         """The init's death ends what shares its pid namespace; the others go when their last holder goes."""
         if "init_pidfd" in self._held:
-            try:
-                signal.pidfd_send_signal(self._held["init_pidfd"], signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            send_signal(self._held["init_pidfd"], signal.SIGKILL)
 
     def _take(self, init_pid: int | None, held: dict[str, int]) -> None:
         self._init_pid, self._held = init_pid, held

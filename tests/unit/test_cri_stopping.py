@@ -15,7 +15,7 @@ from cri.daemon import Daemon
 from cri.errors import Unavailable
 from cri.host import process_state
 from cri.state.machine import ContainerState
-from cri.stopping import kill_container, signal_number, stop_container
+from cri.stopping import kill_container, stop_container
 from oci.protocol.messages import ContainerHandles
 from oci.shim import records as exit_records
 from tests.unit.cri_daemon import FakeShim, add_container, add_pod, exit_event, make_daemon, until
@@ -156,20 +156,6 @@ async def test_a_container_nobody_holds_is_killed_by_its_cgroup(daemon: Daemon) 
     await stop_container(daemon, record, 30)
     assert cast(Any, daemon.cgroups).calls == ["kill /pods/c"]
     assert daemon.containers.need(record.id).exit_code == 255
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [("SIGTERM", 15), ("TERM", 15), ("9", 9), ("sigusr1", 10), ("RTMIN+3", 37), ("SIGRTMAX-1", 63), ("RTMIN", 34)],
-)
-def test_signals_have_many_names(name: str, number: int) -> None:
-    assert signal_number(name) == number
-
-
-@pytest.mark.parametrize("name", ["", "SIGNOPE", "RTMIN+x", "RTMIN+99", "0", "999", "RTMAX+1"])
-def test_nonsense_is_no_signal(name: str) -> None:
-    with pytest.raises(ValueError, match="is not a signal"):
-        signal_number(name)
 
 
 def test_a_process_that_is_gone_needs_no_second_signal() -> None:

@@ -19,7 +19,6 @@ from typing import NoReturn
 
 from oci import sockets
 from oci.cgroups import CgroupDriver
-from oci.engine import CreateRequest
 from oci.errors import ContainerError
 from oci.exits import ExitStack
 from oci.handshake.channel import ChildChannel, Kind
@@ -63,16 +62,7 @@ def become(
         enter(namespaces)
         terminal = spec.process is not None and spec.process.terminal
         stdio, pipes = (None, None) if terminal else open_pipes(request.stdin, ExitStack())
-        wanted = CreateRequest(
-            container_id=request.container_id,
-            spec=spec,
-            bundle=request.bundle,
-            rootfs_fd=request.rootfs_fd,
-            mount_fds=creation.mount_fds(request),
-            stdio=stdio,
-            cgroup=cgroup,
-            seccomp_program=None if request.seccomp_fd is None else creation.read_program(request.seccomp_fd),
-        )
+        wanted = creation.to_engine(request, spec, stdio, cgroup)
         ours, theirs = sockets.pair()
         undo.pop_all()
 

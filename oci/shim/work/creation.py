@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Mapping
 
-from oci.cgroups import CgroupDriver
-from oci.engine import CreateRequest, Launch, Phase
+from oci.cgroups import Cgroup, CgroupDriver
+from oci.engine import CreateRequest, Launch, Phase, Stdio
 from oci.errors import SpecError, Unsupported
 from oci.exits import ExitStack
 from oci.protocol.messages import ContainerCreate, ContainerHandles, SandboxNamespaces
@@ -46,21 +46,23 @@ def create(
             stdio, pipes = (None, None) if terminal else open_pipes(request.stdin, theirs)
             if stdio is not None:
                 give(stdio, spec.linux)
-            launch = engine.launch_container(
-                CreateRequest(
-                    container_id=request.container_id,
-                    spec=spec,
-                    bundle=request.bundle,
-                    rootfs_fd=request.rootfs_fd,
-                    mount_fds=mount_fds(request),
-                    stdio=stdio,
-                    cgroup=cgroup,
-                    seccomp_program=None if request.seccomp_fd is None else read_program(request.seccomp_fd),
-                )
-            )
+            launch = engine.launch_container(to_engine(request, spec, stdio, cgroup))
         launch.run_until(Phase.WAITING)
         undo.pop_all()
     return outcome(request, launch, pipes, log_fd)
+
+
+def to_engine(request: ContainerCreate, spec: Spec, stdio: Stdio | None, cgroup: Cgroup | None) -> CreateRequest:
+    return CreateRequest(
+        container_id=request.container_id,
+        spec=spec,
+        bundle=request.bundle,
+        rootfs_fd=request.rootfs_fd,
+        mount_fds=mount_fds(request),
+        stdio=stdio,
+        cgroup=cgroup,
+        seccomp_program=None if request.seccomp_fd is None else read_program(request.seccomp_fd),
+    )
 
 
 def _with_user_namespace(spec: Spec, user_fd: int | None) -> Spec:
