@@ -93,7 +93,7 @@ async def label_mounts(
         label_pod_files(daemon.paths.sandbox(sandbox.id), for_everybody(sandbox.mount_label))
     for copy in copies:
         await asyncio.to_thread(_label_copy, copy, labels.mount)
-    if Label.parse(sandbox.process_label).type == UNCONFINED:
+    if {Label.parse(label).type for label in (sandbox.process_label, labels.process) if label} == {UNCONFINED}:
         return  # any label will do for this pod: its volumes may be large, and somebody else's
     own = (daemon.settings.root, daemon.settings.runroot)
     for index, mount in enumerate(config.mounts):

@@ -294,6 +294,19 @@ async def test_a_pod_that_is_unconfined_leaves_volumes_alone(daemon: Daemon, dat
     labelled.clear()
     await create(daemon, pod, changes=volume(data))
     assert labelled == {}
+    await create(daemon, pod, "confined", changes=volume(data), type="container_t")
+    assert labelled[str(data)] == pod.mount_label
+
+
+async def test_one_unconfined_container_leaves_them_for_the_others(
+    daemon: Daemon, data: Path, labelled: Labelled
+) -> None:
+    """The kubelet marks a volume for the first container of a pod only."""
+    pod = await run(daemon)
+    marked = volume(data)
+    marked.linux.security_context.privileged = True
+    await create(daemon, pod, changes=marked)
+    assert labelled[str(data)] == pod.mount_label
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", "/usr", "/proc/self"])
