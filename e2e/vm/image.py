@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,11 +27,7 @@ STORE: Final = CACHE / "vm"
 _HERE: Final = Path(__file__).parent
 _SIZE: Final = "16G"
 _PLATFORMS: Final = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
-_WHEELS: Final = (
-    "grpcio", "protobuf", "prometheus-client", "opentelemetry-api", "opentelemetry-sdk",
-    "opentelemetry-exporter-otlp-proto-grpc", "isal", "backports.zstd", "h11", "wsproto", "jeepney", "click", "rich",
-    "pyyaml", "pyroute2", "pytest", "pytest-asyncio", "pytest-timeout", "hypothesis",
-)  # fmt: skip
+_FOR_TESTS: Final = ("pyroute2", "pytest", "pytest-asyncio", "pytest-timeout", "hypothesis")
 
 
 def build(*, mirror: str | None = None) -> Path:
@@ -87,7 +84,8 @@ def _packages(mirror: str | None) -> Path:
 
 
 def _wheels() -> Path:
-    directory = STORE / f"wheels-{_digest(*_WHEELS, (ROOT / 'constraints.txt').read_text())}"
+    wanted = [*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"], *_FOR_TESTS]
+    directory = STORE / f"wheels-{_digest(*wanted, (ROOT / 'constraints.txt').read_text())}"
     if not directory.exists():
         partial = directory.with_suffix(".partial")
         target = ["--python-version", "3.13", "--implementation", "cp"]
@@ -108,7 +106,7 @@ def _wheels() -> Path:
                 "--only-binary=:all:",
                 *constraint,
                 *target,
-                *_WHEELS,
+                *wanted,
             ]
         )
         partial.rename(directory)
