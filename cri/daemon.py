@@ -16,10 +16,9 @@ import time
 from typing import TYPE_CHECKING
 
 from cni.network import Networks
-from cni.values import BuiltinNetwork, BuiltinSubnet, NetworkSettings
-from cri import apparmor, exits, health, host, pod_addresses, pod_cidr, recovery, user_namespaces, views
+from cri import apparmor, exits, health, host, pod_addresses, recovery, user_namespaces, views
 from cri.checkpoint.support import Support
-from cri.config.schema import Builtin, Selinux, Settings
+from cri.config.schema import Selinux, Settings
 from cri.errors import FailedPrecondition, Unavailable
 from cri.events import Events
 from cri.features import OWN_HANDLERS, Features
@@ -27,13 +26,14 @@ from cri.joined import JoinedCalls
 from cri.live import LiveContainer, LivePod
 from cri.nri.lifecycle import Nri
 from cri.page_merging import PageMerging
+from cri.part_settings import image_settings, network_settings
 from cri.paths import Paths
 from cri.pod_cgroups import PodCgroups, pod_cgroups
 from cri.programs import Programs
 from cri.reconciler import Reconciler
 from cri.selinux.labels import Policy
 from cri.selinux.policy import find_policy
-from cri.service_cgroup import split_own_cgroup
+from cri.service_cgroup import cgroup_of_shims
 from cri.shims import Launcher, Shim, ShimGone
 from cri.specgen import HostFacts
 from cri.state import records, store
@@ -44,7 +44,7 @@ from cri.stats import ContainerStatistics
 from cri.streaming.daemon_runtime import DaemonRuntime
 from cri.streaming.server import StreamingServer
 from cri.trash import Trash
-from imagesvc.service import ImageService, ImageSettings
+from imagesvc.service import ImageService
 from oci import cgroups
 from oci.cgroups import CgroupDriver
 from oci.protocol.messages import ContainerHandles, OciRuntime
@@ -150,7 +150,7 @@ class Daemon:
             daemon.selinux, daemon.selinux_state = find_policy()
             if daemon.selinux is None and daemon.selinux_state.startswith("enabled"):
                 daemon.log.warning("SELinux: %s", daemon.selinux_state)
-        daemon.launcher = Launcher(cgroup=daemon.cgroup_of_shims())
+        daemon.launcher = Launcher(cgroup=cgroup_of_shims(daemon.cgroups, settings.runtime.cgroup_root))
         daemon.images = await ImageService.open(image_settings(settings), database, migrate=migrate)
         lacking = await user_namespaces.problem(daemon.images, settings.root)
         if lacking:
@@ -215,16 +215,6 @@ class Daemon:
         self.programs.close()
         self.checkpointer.close()
         self._database.close()
-
-    def cgroup_of_shims(self) -> str:
-        """Below cgroup_root, or beside the daemon in the unit that systemd started it as."""
-        if self.cgroups.name == "systemd":
-            try:
-                if found := split_own_cgroup(cgroups.MOUNT_POINT):
-                    return found
-            except OSError as error:
-                self.log.warning("the unit's cgroup cannot be split: %s", error)
-        return f"{self.settings.runtime.cgroup_root}/shims"
 
     async def _leave_no_cgroups(self) -> None:
         """Without pods nothing of ours has to stay on the host; another daemon's shims keep the cgroup they share."""
@@ -311,35 +301,3 @@ class Daemon:
         if event := live.pending_exit:
             live.pending_exit = None
             exits.on_container_exit(self, event)
-
-
-def image_settings(settings: Settings) -> ImageSettings:
-    images = settings.images
-    return ImageSettings(
-        root=settings.root,
-        runroot=settings.runroot,
-        registry_config_path=settings.registry_config_path,
-        docker_config_paths=images.docker_config_paths,
-        pinned=images.pinned,
-        max_parallel_downloads=images.max_parallel_downloads,
-        pull_progress_timeout=images.pull_progress_timeout,
-        layer_format=images.layer_format.value,
-    )
-
-
-def network_settings(settings: Settings) -> NetworkSettings:
-    network = settings.network
-    builtin = BuiltinNetwork(
-        name=network.bridge,  # names the directory of its addresses: one for each daemon
-        bridge=network.bridge,
-        subnets=tuple(BuiltinSubnet(subnet=subnet) for subnet in pod_cidr.subnets(settings)),
-        mtu=network.mtu or host.default_mtu(),
-    )
-    # With "always" the configuration directory is one that nobody fills.
-    conf_dir = settings.root / "cni" / "unused" if network.builtin is Builtin.ALWAYS else settings.cni_conf_dir
-    return NetworkSettings(
-        conf_dir=str(conf_dir),
-        bin_dirs=tuple(map(str, settings.cni_bin_dir)),
-        cache_dir=str(settings.root / "cni"),
-        builtin=None if network.builtin is Builtin.NEVER else builtin,
-    )

@@ -1,4 +1,4 @@
-"""The daemon's own cgroup where systemd has delegated one to it (Delegate=yes), split by what lives in it:
+"""Where the shims' cgroup is: the daemon's own, where systemd has delegated one (Delegate=yes), is split for them:
 
     <slice>/coracle.service/
         daemon/   this process and its image workers
@@ -10,11 +10,27 @@ service again in one where shims are left.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
+from oci import cgroups
+from oci.cgroups import CgroupDriver
+
+_log = logging.getLogger(__name__)
 _MARKS: Final = ("trusted.delegate", "user.delegate")
+
+
+def cgroup_of_shims(driver: CgroupDriver, cgroup_root: str) -> str:
+    """Below `cgroup_root`, or beside the daemon in the unit that systemd started it as."""
+    if driver.name == "systemd":
+        try:
+            if found := split_own_cgroup(cgroups.MOUNT_POINT):
+                return found
+        except OSError as error:
+            _log.warning("the unit's cgroup cannot be split: %s", error)
+    return f"{cgroup_root}/shims"
 
 
 def split_own_cgroup(mount_point: str, own: str | None = None) -> str | None:
