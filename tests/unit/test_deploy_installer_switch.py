@@ -244,6 +244,13 @@ def test_the_pod_starts_a_host_unit_that_is_not_there_any_more(node: FakeNode) -
     assert follow(node.context(), 60, now=lambda: 0.0, sleep=pause) is SwitchState.COMMITTED
 
 
+def test_a_killed_host_unit_comes_again(node: FakeNode) -> None:
+    """With the kubelet stopped nobody else would start it."""
+    install.switch(node.context(), quiet)
+    for unit, policy in ((names.SWITCH_UNIT, "on-failure"), (names.ROLLBACK_UNIT, "on-abnormal")):
+        assert f"\nRestart={policy}\n" in node.read(f"{names.UNIT_DIRECTORY}/{unit}")
+
+
 def test_another_build_under_the_same_version_is_refused(node: FakeNode) -> None:
     (node.payload / "SHA256SUMS").write_text("1111  bin/coracle\n")
     with pytest.raises(Refused, match=r"holds another build of version 0\.1\.0"):

@@ -63,6 +63,9 @@ ConditionPathExists={names.JOURNAL}
 Type=oneshot
 ExecStart=/bin/sh -c '{program} host-rollback; status=$?; case $status in 0|{DECIDED}) exit $status;; esac; \
 exec /bin/sh {names.ROLLBACK_SCRIPT}'
+# Killed in the middle, with the kubelet stopped: nobody else would go on.
+Restart=on-abnormal
+RestartSec=2
 TimeoutStartSec=infinity
 """
 
