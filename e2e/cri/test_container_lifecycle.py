@@ -9,7 +9,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import CREATED, EXITED, RUNNING, Pods, failure, refused
+from e2e.cri.pods import CREATED, EXITED, RUNNING, Pods
+from e2e.pods import failure, refused
 
 
 def test_created_running_exited(pods: Pods, client: Client) -> None:

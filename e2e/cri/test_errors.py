@@ -9,7 +9,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import UNKNOWN_ID, Pods, failure, refused, security
+from e2e.cri.pods import UNKNOWN_ID, Pods, security
+from e2e.pods import failure, refused
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND

@@ -10,7 +10,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import Pods, until
+from e2e.cri.pods import Pods
+from e2e.pods import until
 
 MADE = pb.ContainerEventType.CONTAINER_CREATED_EVENT
 STARTED = pb.ContainerEventType.CONTAINER_STARTED_EVENT

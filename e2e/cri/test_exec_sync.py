@@ -10,7 +10,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import UNKNOWN_ID, Container, Pods, failure, refused, security, until
+from e2e.cri.pods import UNKNOWN_ID, Pods, security
+from e2e.pods import Container, failure, refused, until
 from e2e.processes import SLOWNESS
 
 #: The kubelet's client receives no message larger than this.

@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from e2e.client import Client
-from e2e.cri.pods import EXITED, UNKNOWN_ID, Pods, failure, refused
+from e2e.cri.pods import EXITED, UNKNOWN_ID, Pods
+from e2e.pods import failure, refused
 
 
 def test_stop_and_remove_of_a_container(pods: Pods, client: Client) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import EXITED, NOT_READY, UNKNOWN_ID, Pods, failure, refused
+from e2e.cri.pods import EXITED, NOT_READY, UNKNOWN_ID, Pods
+from e2e.pods import failure, refused
 
 CONTAINER_CALLS: dict[str, Callable[[Client, str], Any]] = {
     "ContainerStatus": lambda client, name: client.status(name),

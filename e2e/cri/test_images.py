@@ -10,7 +10,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import Pods, failure, refused
+from e2e.cri.pods import Pods
+from e2e.pods import failure, refused
 
 
 @pytest.fixture

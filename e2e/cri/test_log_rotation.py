@@ -7,7 +7,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import UNKNOWN_ID, Container, Pods, failure, refused, until
+from e2e.cri.pods import UNKNOWN_ID, Pods
+from e2e.pods import Container, failure, refused, until
 
 
 def reopen(client: Client, container: str) -> None:

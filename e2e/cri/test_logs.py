@@ -6,7 +6,8 @@ import re
 from datetime import datetime
 
 from e2e.client import Client
-from e2e.cri.pods import EXITED, Pods, until
+from e2e.cri.pods import EXITED, Pods
+from e2e.pods import until
 
 ENTRY = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (stdout|stderr) ([FP]) (.*)")
 LONGEST_PART = 16 * 1024

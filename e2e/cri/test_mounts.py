@@ -10,7 +10,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import Pods, failure, until
+from e2e.cri.pods import Pods
+from e2e.pods import failure, until
 
 PRIVATE = pb.MountPropagation.PROPAGATION_PRIVATE
 TO_CONTAINER = pb.MountPropagation.PROPAGATION_HOST_TO_CONTAINER

@@ -10,7 +10,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import Container, Pod, Pods, failure, security
+from e2e.cri.pods import Pods, security
+from e2e.pods import Container, Pod, failure
 
 CONTAINER, POD, NODE, TARGET = (
     pb.NamespaceMode.CONTAINER, pb.NamespaceMode.POD, pb.NamespaceMode.NODE, pb.NamespaceMode.TARGET

@@ -9,7 +9,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import UNKNOWN_ID, Container, Pods, failure, refused
+from e2e.cri.pods import UNKNOWN_ID, Pods
+from e2e.pods import Container, failure, refused
 
 MEMORY = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null"
 QUOTA = "cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2> /dev/null"

@@ -9,7 +9,8 @@ import grpc
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import EXITED, NOT_READY, READY, Pods, failure, refused
+from e2e.cri.pods import EXITED, NOT_READY, READY, Pods
+from e2e.pods import failure, refused
 
 
 def test_a_sandbox_is_ready_when_the_call_returns(pods: Pods, client: Client) -> None:

@@ -9,7 +9,8 @@ import grpc
 import pytest
 
 from cri.api import runtime_pb2 as pb
-from e2e.cri.pods import Pods, failure, security
+from e2e.cri.pods import Pods, security
+from e2e.pods import failure
 
 SYS_PTRACE, NET_BIND_SERVICE, SYS_ADMIN, CHOWN = 19, 10, 21, 0
 

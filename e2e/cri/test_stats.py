@@ -10,7 +10,8 @@ import grpc
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import UNKNOWN_ID, Pods, refused, until
+from e2e.cri.pods import UNKNOWN_ID, Pods
+from e2e.pods import refused, until
 
 
 def test_a_running_containers_figures(pods: Pods, client: Client) -> None:

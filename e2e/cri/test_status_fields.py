@@ -9,7 +9,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import Container, Pod, Pods, security
+from e2e.cri.pods import Pods, security
+from e2e.pods import Container, Pod
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import UNKNOWN_ID, Container, Pod, Pods, failure, refused
+from e2e.cri.pods import UNKNOWN_ID, Pods
+from e2e.pods import Container, Pod, failure, refused
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import Client
-from e2e.cri.pods import refused
+from e2e.pods import refused
 
 
 @pytest.mark.parametrize("version", ["0.1.0", "v1", ""])

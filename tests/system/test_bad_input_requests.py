@@ -9,7 +9,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
-from tests.system.pods import Pod, Pods, refused
+from e2e.pods import Pod, refused
+from tests.system.pods import Pods
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -104,7 +105,7 @@ def test_a_user_that_the_image_does_not_have(pods: Pods) -> None:
 
 def create_and_start(pods: Pods, pod: Pod, **settings: object) -> None:
     """For what may be refused by either call."""
-    pods.client.start(pods.create(pod, "true", **settings).id)  # type: ignore[arg-type]
+    pods.client.start(pods.create(pod, "true", **settings).id)
 
 
 def test_a_capability_that_there_is_none_of(pods: Pods) -> None:

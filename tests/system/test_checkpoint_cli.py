@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e.pods import until
 from tests.system.criu_here import reason_against
 from tests.system.oci_command import Command, clean_command
-from tests.system.pods import until
 from tests.system.shim_pods import make_rootfs
 
 needs_criu = pytest.mark.skipif(bool(reason_against()), reason=reason_against())

@@ -14,9 +14,10 @@ import pytest
 from cri.api import runtime_pb2 as pb
 from e2e.daemon import Daemon
 from e2e.images.catalog import ImageNames
+from e2e.pods import Container, Pod, refused, until
 from oci.checkpoint import criu
 from tests.system.criu_here import reason_against
-from tests.system.pods import Container, Pod, Pods, refused
+from tests.system.pods import Pods
 
 needs_criu = pytest.mark.skipif(bool(reason_against()), reason=reason_against())
 COUNTER = ("sh", "-c", "echo mine > /made; rm -r /var/www; i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done")
@@ -46,7 +47,7 @@ def has_counted(container: Container) -> bool:
 
 def running_counter(pods: Pods, pod: Pod, name: str = "main") -> Container:
     container = pods.start(pod, *COUNTER, name=name)
-    pods.until(partial(has_counted, container))
+    until(partial(has_counted, container))
     return container
 
 
@@ -63,7 +64,7 @@ class TestContainers:
             pb.CheckpointContainerRequest(container_id=container.id, location=str(location), timeout=20)
         )
         at = len(counted(container))
-        pods.until(lambda: len(counted(container)) > at + 3)
+        until(lambda: len(counted(container)) > at + 3)
         assert pods.client.status(container.id).state == pb.CONTAINER_RUNNING
         assert location.stat().st_mode & 0o777 == 0o600
         with tarfile.open(location) as tar:
@@ -105,7 +106,7 @@ class TestPods:
             ),
             timeout=60,
         )
-        pods.adopt(restored.pod_sandbox_id)
+        pods.made(restored.pod_sandbox_id)
         assert [one.name for one in restored.restored_containers] == ["first", "second"]
         for one, original, most in zip(restored.restored_containers, (first, second), seen, strict=True):
             assert pods.client.status(one.container_id).state == pb.CONTAINER_CREATED
@@ -113,7 +114,7 @@ class TestPods:
             again = Container(
                 id=one.container_id, config=original.config, log=Path(config.log_directory) / original.config.log_path
             )
-            pods.until(partial(has_counted, again))
+            until(partial(has_counted, again))
             numbers = counted(again)
             assert 5 < numbers[0] <= most + 1
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

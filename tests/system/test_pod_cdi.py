@@ -15,7 +15,8 @@ from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
 from e2e.daemon import Daemon
 from e2e.images.catalog import ImageNames
-from tests.system.pods import Pod, Pods, refused
+from e2e.pods import Pod, refused
+from tests.system.pods import Pods
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_device_is_there_with_all_that_belongs_to_it(pods: Pods, specification
     container = pods.create_from(pod, asked(pods, "vendor.test/thing=one", "sh", "-c", script))
     pods.client.start(container.id)
     assert pods.wait_for_exit(container).exit_code == 0
-    assert [text for stream, _, text in container.lines() if stream == "stdout"] == [
+    assert [text for stream, _, text in container.entries() if stream == "stdout"] == [
         "2",
         "yes",
         "from the vendor",

@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from cri.api import runtime_pb2 as pb
-from tests.system.pods import Pods, refused
+from e2e.pods import refused, until
+from tests.system.pods import Pods
 
 
 def test_output_and_exit_code_come_apart(pods: Pods) -> None:
@@ -33,7 +34,7 @@ def test_a_command_that_outlives_its_timeout_is_killed(pods: Pods) -> None:
         grpc.StatusCode.DEADLINE_EXCEEDED,
         "sleep",
     )
-    pods.until(lambda: b"4321" not in pods.client.exec(container.id, "ps").stdout)
+    until(lambda: b"4321" not in pods.client.exec(container.id, "ps").stdout)
 
 
 def test_a_command_may_leave_a_child_behind(pods: Pods) -> None:

@@ -15,8 +15,9 @@ from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
 from e2e.daemon import Daemon
 from e2e.images.catalog import ImageNames
+from e2e.pods import Container, Pod, refused, until
 from tests.streaming_client import open_command
-from tests.system.pods import Container, Pod, Pods, refused, until
+from tests.system.pods import Pods
 
 _RUNTIMES = {name: shutil.which(name) for name in ("runc", "crun")}
 
@@ -74,9 +75,9 @@ def mounts_of(container: str) -> list[str]:
 class TestContainer:
     def test_logs_and_exit_code(self, pods: Pods, handler: str) -> None:
         script = "echo out; echo err >&2; exit 7"
-        container, code = pods.run_to_end("sh", "-c", script, pod=pod_of(pods, handler))
-        assert code == 7
-        assert sorted(container.lines()) == [("stderr", "F", "err"), ("stdout", "F", "out")]
+        container, ended = pods.run_to_end("sh", "-c", script, pod=pod_of(pods, handler))
+        assert ended.exit_code == 7
+        assert sorted(container.entries()) == [("stderr", "F", "err"), ("stdout", "F", "out")]
         pods.client.runtime.RemoveContainer(pb.RemoveContainerRequest(container_id=container.id))
         assert mounts_of(container.id) == []
 

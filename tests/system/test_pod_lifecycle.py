@@ -9,7 +9,8 @@ import grpc
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
-from tests.system.pods import Pods, refused
+from e2e.pods import refused
+from tests.system.pods import Pods
 
 
 def test_the_runtime_says_who_it_is_and_that_it_is_ready(pods: Pods) -> None:
@@ -47,8 +48,8 @@ def test_a_pod_from_start_to_removal(pods: Pods) -> None:
 
 
 def test_a_container_that_ends_well_is_completed(pods: Pods) -> None:
-    container, code = pods.run_to_end("true")
-    assert code == 0
+    container, ended = pods.run_to_end("true")
+    assert ended.exit_code == 0
     assert pods.client.status(container.id).reason == "Completed"
 
 
@@ -56,10 +57,10 @@ def test_containers_of_a_pod_share_its_network_and_its_name(pods: Pods) -> None:
     pod = pods.run()
     server = pods.start(pod, "sh", "-c", "echo listening; nc -l -p 4000 -e echo served", name="server")
     pods.wait_for_line(server, "listening")
-    client, code = pods.run_to_end(
+    client, ended = pods.run_to_end(
         "sh", "-c", "for i in 1 2 3 4 5; do nc 127.0.0.1 4000 && exit; sleep 0.1; done; exit 1", pod=pod, name="client"
     )
-    assert code == 0
+    assert ended.exit_code == 0
     assert "served" in client.text()
     assert pods.output("hostname", pod=pod, name="name") == [pod.config.hostname]
 

@@ -12,6 +12,7 @@ import pytest
 from cri.api import runtime_pb2 as pb
 from e2e.daemon import Daemon
 from e2e.images.catalog import ImageNames
+from e2e.pods import until
 from tests.system.pods import Pods
 
 _SIZE = 200_000
@@ -46,8 +47,8 @@ def counted(address: str) -> float:
 
 def test_a_flood_is_cut_told_and_counted(pods: Pods, metrics_address: str) -> None:
     before = counted(metrics_address)
-    container, code = pods.run_to_end("seq", "1", "300000")
-    assert code == 0
+    container, ended = pods.run_to_end("seq", "1", "300000")
+    assert ended.exit_code == 0
     assert container.log.stat().st_size <= 101_000
     told = [int(text.split()[4]) for text in container.text() if text.startswith("coracle: log limit reached")]
     assert told
@@ -61,6 +62,6 @@ def test_a_file_is_never_longer_than_its_limit_and_the_next_one_begins_anew(pods
     container.log.rename(container.log.with_suffix(".old"))
     pods.client.runtime.ReopenContainerLog(pb.ReopenContainerLogRequest(container_id=container.id))
     pods.wait_for_line(container, "bytes dropped")
-    pods.until(lambda: len(container.text()) > 10)
+    until(lambda: len(container.text()) > 10)
     assert container.log.with_suffix(".old").stat().st_size <= _SIZE
     assert pods.client.status(container.id).state == pb.ContainerState.CONTAINER_RUNNING

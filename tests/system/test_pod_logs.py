@@ -6,6 +6,7 @@ import re
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
+from e2e.pods import until
 from tests.system.pods import Pods
 
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}(Z|[+-]\d\d:\d\d) (stdout|stderr) [FP] ")
@@ -14,7 +15,7 @@ _ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}(Z|[+-]\d\d:\d\d) (
 def test_lines_carry_time_stream_and_tag(pods: Pods) -> None:
     container, _ = pods.run_to_end("sh", "-c", "echo one; echo two >&2; printf three")
     assert all(_ENTRY.match(line) for line in container.log.read_text().splitlines())
-    entries = container.lines()
+    entries = container.entries()
     assert ("stdout", "F", "one") in entries
     assert ("stderr", "F", "two") in entries
     assert entries[-1][2] == "three"
@@ -22,7 +23,7 @@ def test_lines_carry_time_stream_and_tag(pods: Pods) -> None:
 
 def test_long_lines_are_parts_that_join_again(pods: Pods) -> None:
     container, _ = pods.run_to_end("sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end")
-    entries = container.lines()
+    entries = container.entries()
     assert entries[-1] == ("stdout", "F", "end")
     assert "".join(text for _, _, text in entries[:-1]) == "x" * 100_000
     assert [tag for _, tag, _ in entries[:-1]] == ["P"] * (len(entries) - 2) + ["F"]
@@ -30,7 +31,7 @@ def test_long_lines_are_parts_that_join_again(pods: Pods) -> None:
 
 def test_no_line_is_lost_or_split_under_load(pods: Pods) -> None:
     container, _ = pods.run_to_end("sh", "-c", "seq 1 200000")
-    entries = container.lines()
+    entries = container.entries()
     assert [text for _, tag, text in entries if tag == "F"] == [str(number) for number in range(1, 200_001)]
 
 
@@ -48,7 +49,7 @@ def test_a_reopened_log_goes_on_in_a_new_file(pods: Pods) -> None:
     pods.client.runtime.ReopenContainerLog(pb.ReopenContainerLogRequest(container_id=container.id))
     assert container.log.exists()
     frozen = rotated.read_text()
-    pods.until(lambda: container.log.stat().st_size > 0)
+    until(lambda: container.log.stat().st_size > 0)
     assert rotated.read_text() == frozen
     pods.client.stop(container.id, timeout=0)
     numbers = [int(line.split(" ")[3]) for line in (frozen + container.log.read_text()).splitlines()]

@@ -15,8 +15,9 @@ from cri.api import runtime_pb2 as pb
 from e2e import debian
 from e2e.daemon import Daemon
 from e2e.images.catalog import ImageNames
+from e2e.pods import Pod, refused, until
 from e2e.processes import free_port
-from tests.system.pods import Pod, Pods, refused, until
+from tests.system.pods import Pods
 
 SERVER = ("sh", "-c", "echo listening; while :; do nc -l -p 8000 -e cat /etc/hostname; done")
 

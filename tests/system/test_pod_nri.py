@@ -16,8 +16,9 @@ from google.protobuf.message import Message
 from cri.api import runtime_pb2 as pb
 from cri.nri.api import nri_pb2 as nri
 from e2e.daemon import Daemon
+from e2e.pods import refused, until
 from tests.nri_plugin import FakePlugin, Handler, Refusal
-from tests.system.pods import Pods, refused, until
+from tests.system.pods import Pods
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ def test_a_container_runs_as_adjusted(pods: Pods, plugin: FakePlugin, tmp_path: 
             devices=[nri.LinuxDevice(path="/dev/made", type="c", major=1, minor=3)],
         ),
     )
-    container, code = pods.run_to_end("false", env={"GONE": "still here"})
-    assert code == 0, container.log.read_text()
+    container, ended = pods.run_to_end("false", env={"GONE": "still here"})
+    assert ended.exit_code == 0, container.log.read_text()
     greeting, file, score, limit, device = container.text()
     assert (greeting, file, score, limit) == ("yes", "from the plugin", "321", "77")
     assert device.startswith("c")

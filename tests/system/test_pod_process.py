@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from cri.api import runtime_pb2 as pb
-from tests.system.pods import Pods, refused
+from e2e.pods import refused
+from tests.system.pods import Pods
 
 
 def security(**fields: object) -> pb.LinuxContainerSecurityContext:

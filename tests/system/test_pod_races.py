@@ -16,7 +16,8 @@ import pytest
 from cri.api import runtime_pb2 as pb
 from e2e import cgroups
 from e2e.client import container_config
-from tests.system.pods import SERVE, Pod, Pods, until
+from e2e.pods import SERVE, Pod, until
+from tests.system.pods import Pods
 
 #: What a call may answer whose pod, shim or daemon goes away under it.
 EXPECTED = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cri.api import runtime_pb2 as pb
 from e2e.daemon import Daemon
+from e2e.pods import until
 from e2e.processes import free_port
 from tests.system.pods import Pods
 
@@ -21,7 +22,7 @@ def test_a_containers_figures(pods: Pods) -> None:
     assert stats.cpu.usage_core_nano_seconds.value > 0
     assert stats.memory.timestamp > 0
     assert 0 < stats.memory.working_set_bytes.value < 64 << 20
-    pods.until(lambda: written(pods, container.id) >= 2_000_000)
+    until(lambda: written(pods, container.id) >= 2_000_000)
 
 
 def written(pods: Pods, container: str) -> int:

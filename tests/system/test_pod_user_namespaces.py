@@ -11,7 +11,8 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
-from tests.system.pods import Container, Pod, Pods, refused
+from e2e.pods import Container, Pod, refused, until
+from tests.system.pods import Pods
 
 _HOST_ID = 400_000
 _SIZE = 65536
@@ -28,8 +29,8 @@ def users_config(pods: Pods, pid: pb.NamespaceMode.ValueType = pb.CONTAINER) -> 
 
 
 def output(pods: Pods, pod: Pod, script: str, name: str = "main", **settings: object) -> list[str]:
-    container, code = pods.run_to_end("sh", "-c", script, pod=pod, name=name, **settings)
-    assert code == 0, container.log.read_text()
+    container, ended = pods.run_to_end("sh", "-c", script, pod=pod, name=name, **settings)
+    assert ended.exit_code == 0, container.log.read_text()
     return container.text()
 
 
@@ -77,9 +78,9 @@ def test_what_a_container_may_not(pods: Pods) -> None:
         cat /proc/1/root/etc/hostname > /dev/null || echo cannot see itself
         true
     """
-    container, code = pods.run_to_end("sh", "-c", script, pod=pod)
-    assert code == 0
-    assert [text for stream, _, text in container.lines() if stream == "stdout"] == []
+    container, ended = pods.run_to_end("sh", "-c", script, pod=pod)
+    assert ended.exit_code == 0
+    assert [text for stream, _, text in container.entries() if stream == "stdout"] == []
 
 
 def test_the_pods_files_are_its_roots(pods: Pods) -> None:
@@ -172,7 +173,7 @@ def test_a_new_shim_takes_the_pods_users_over(pods: Pods) -> None:
     before = os.stat(f"/proc/{pid_of(pods, first)}/ns/user").st_ino
     (monitor,) = pods.daemon.monitors()
     os.kill(monitor, signal.SIGKILL)
-    pods.until(lambda: pods.daemon.monitors() not in ((), (monitor,)))
+    until(lambda: pods.daemon.monitors() not in ((), (monitor,)))
     second = pods.start(pod, name="second", security=shared)
     assert os.stat(f"/proc/{pid_of(pods, second)}/ns/user").st_ino == before
 
@@ -201,9 +202,9 @@ def test_privileged_is_privileged_over_the_pod_only(pods: Pods) -> None:
         true
     """
     security = pb.LinuxContainerSecurityContext(privileged=True)
-    container, code = pods.run_to_end("sh", "-c", script, pod=pod, security=security)
-    assert code == 0
-    assert [text for stream, _, text in container.lines() if stream == "stdout"] == ["mounted", "renamed", "1"]
+    container, ended = pods.run_to_end("sh", "-c", script, pod=pod, security=security)
+    assert ended.exit_code == 0
+    assert [text for stream, _, text in container.entries() if stream == "stdout"] == ["mounted", "renamed", "1"]
 
 
 def test_declared_volumes_belong_to_the_pods_users(pods: Pods) -> None:

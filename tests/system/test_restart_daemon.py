@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 from cri.api import runtime_pb2 as pb
-from tests.system.pods import Pods, until
+from e2e.pods import until
+from tests.system.pods import Pods
 
 COUNT = ("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done")
 

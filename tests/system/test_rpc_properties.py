@@ -28,8 +28,8 @@ from e2e import cgroups
 from e2e.client import Client, container_config, pod_config
 from e2e.daemon import Daemon
 from e2e.images.catalog import ImageNames
+from e2e.pods import SERVE
 from tests.system.message_strategies import filled, messages, mutations
-from tests.system.pods import SERVE
 
 _LONG: Final = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 _EXAMPLES: Final = 2500 if _LONG else 25

@@ -11,8 +11,9 @@ import pytest
 
 from cri.api import runtime_pb2 as pb
 from e2e.client import container_config
+from e2e.pods import Container, refused, until
 from tests.streaming_client import PORT_FORWARD, Command, SpdyClient, UpgradeRefused, open_command
-from tests.system.pods import Container, Pods, refused
+from tests.system.pods import Pods
 
 carriers = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "websocket"])
 
@@ -42,8 +43,10 @@ async def execute(pods: Pods, container: Container, *command: str, websocket: bo
 
 @carriers
 async def test_exec(pods: Pods, websocket: bool) -> None:
-    container = pods.start(pods.run())
-    assert await execute(pods, container, "sh", "-c", "hostname; exit 3", websocket=websocket) == (3, b"pod0\n")
+    pod = pods.run()
+    container = pods.start(pod)
+    said = await execute(pods, container, "sh", "-c", "hostname; exit 3", websocket=websocket)
+    assert said == (3, f"{pod.config.hostname}\n".encode())
 
 
 async def test_exec_in_a_terminal(pods: Pods) -> None:
@@ -141,7 +144,7 @@ async def forwarded(pods: Pods, sandbox: str, port: int, *, tunnel: bool) -> byt
 async def test_port_forward(pods: Pods, tunnel: bool) -> None:
     pod = pods.run()
     server = pods.start(pod, "nc", "-l", "-p", "4321", "-e", "sh", "-c", "read x; echo answer to $x")
-    pods.until(lambda: b":4321" in pods.client.exec(server.id, "netstat", "-ltn").stdout)
+    until(lambda: b":4321" in pods.client.exec(server.id, "netstat", "-ltn").stdout)
     assert await forwarded(pods, pod.id, 4321, tunnel=tunnel) == b"answer to question\n"
 
 
