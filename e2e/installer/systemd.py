@@ -170,7 +170,7 @@ class PlainSystemd:
             pass  # it is what the host's part of the installer has to find out
 
     def _run_oneshot(self, unit: str) -> None:
-        """Restart=on-failure, with the exception that the unit names."""
+        """Again after an end that the unit's Restart= means."""
         environment = {
             "CORACLE_INSTALLER_HOST_ROOT": str(self._tree.root),
             "CORACLE_INSTALLER_COMMANDS": str(self._tree.root / COMMANDS),
@@ -178,12 +178,23 @@ class PlainSystemd:
         while unit in self.active and not self._ending.is_set():
             program = Program(unit, self._command(unit), self._logs / f"{unit}.log", env=environment)
             self._programs[unit] = program
-            status = program.process.wait()
-            if status in (0, 3) or unit != "coracle-switch.service":
+            if not self._comes_again(unit, program.process.wait()):
                 break
             time.sleep(1)
         self.active.discard(unit)
         self._programs.pop(unit, None)
+
+    def _comes_again(self, unit: str, status: int) -> bool:
+        """`status` is negative for a signal."""
+        text = self._text(unit)
+        never = re.findall(r"^RestartPreventExitStatus=(\d+)$", text, re.MULTILINE)
+        match re.findall(r"^Restart=(\S+)$", text, re.MULTILINE):
+            case ["on-failure"]:
+                return status != 0 and str(status) not in never
+            case ["on-abnormal"]:
+                return status < 0
+            case _:
+                return False
 
 
 def pids_of(words: str) -> list[int]:
