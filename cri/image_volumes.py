@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cri import detached_trees
 from cri.api import runtime_pb2 as api
 from cri.errors import ImageVolumeMountFailed
 from cri.specgen.mounts import image_mounts
+from imagesvc import threads
 from imagesvc.mounts import Owners
 from oci import syscalls
 from oci.spec import Spec
@@ -70,4 +72,4 @@ async def _open(daemon: Daemon, mount: api.Mount, directory: Path, owners: Owner
                 f"{mount.image.image}: sub path {mount.image_sub_path!r} does not exist in the image"
             ) from error
         with syscalls.closing(inside):
-            return syscalls.open_tree(inside, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
+            return await threads.descriptor(lambda: detached_trees.subtree(whole, inside))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cri.detached_trees import attached_subtree, subtree
 from oci import mounts as detached
 from oci import syscalls as sc
 from oci.errors import ContainerError, SpecError
@@ -229,3 +230,20 @@ def test_root_propagation(box: Box) -> None:
         "linux.rootfsPropagation": "shared"
     }).lines  # fmt: skip
     assert "shared:" in line
+
+
+@pytest.mark.parametrize("copy", [subtree, attached_subtree])
+def test_a_directory_of_a_detached_mount_is_a_mount_of_its_own(copy: Callable[[int, int], int]) -> None:
+    """The second way is that of kernels before 6.15."""
+    whole = detached.make_filesystem("tmpfs")
+    os.makedirs(f"/proc/self/fd/{whole}/a/b")
+    inside = os.open("a", os.O_PATH | os.O_DIRECTORY, dir_fd=whole)
+    made = copy(whole, inside)
+    for fd in (whole, inside):
+        os.close(fd)
+    assert os.listdir(f"/proc/self/fd/{made}") == ["b"]
+    os.mkdir("c", dir_fd=made)
+    detached.set_attributes(made, sc.MOUNT_ATTR_RDONLY)
+    with pytest.raises(OSError, match="Read-only"):
+        os.mkdir("d", dir_fd=made)
+    os.close(made)
