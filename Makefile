@@ -63,7 +63,7 @@ test: setup ## linters, unit, contract and system tests (root; without root the 
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
-check: setup ## linters, architecture and unit tests (no root, well under a minute)
+check: setup ## linters, architecture and unit tests (no root, about two minutes)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -39,14 +39,14 @@ LIBRARIES = {
     "pyroute2": ("cni",),
     "jeepney": ("oci.cgroups.systemd_bus",),
     "kubernetes": ("deploy", "e2e"),
-    "click": ("cri.cli", "oci.cli", "deploy", "e2e"),
+    "click": ("cri.cli", "deploy", "e2e"),
     "rich": ("cri.cli", "deploy", "e2e"),
     "isal": ("imagesvc",),
     "backports": ("imagesvc", "deploy"),
 }
 
 # The executor may use these besides the standard library, and only where no container's process is forked.
-OCI_EXCEPTIONS = {"oci.cli": ("click",), "oci.cgroups.systemd_bus": ("jeepney",)}
+OCI_EXCEPTIONS = {"oci.cgroups.systemd_bus": ("jeepney",)}
 
 
 def imports(path: Path) -> Iterator[str]:
