@@ -29,7 +29,8 @@ _ALLOWED_BELOW_PROC: Final = frozenset(
 
 # File systems whose files have no label of their own; proc, sysfs and cgroup are labelled by the policy.
 _LABELLED: Final = frozenset(("tmpfs", "devpts"))
-# The kernel mounts it with the ipc namespace, so no later mount can bring a context; its root takes a label.
+# The kernel mounts it with the ipc namespace, so no later mount can bring a context; its root takes a label, which
+# all containers of the namespace may use, whatever their categories. A queue has those of who made it.
 _LABELLED_AFTERWARDS: Final = "mqueue"
 _V1_TMPFS: Final = MountOptions(
     set=sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC, data=("mode=755",)
@@ -89,13 +90,19 @@ def _plan_mount(
             fstype=mount.type,
             source=mount.source or mount.type,
             options=_labelled(options, label) if mount.type in _LABELLED else options,
-            label=label if mount.type == _LABELLED_AFTERWARDS else "",
+            label=_without_categories(label) if mount.type == _LABELLED_AFTERWARDS else "",
         )
 
 
 def mount_label(spec: Spec, host: Host) -> str:
     """What the container's own files are labelled with; "" without SELinux."""
     return (spec.linux.mount_label or "") if "selinux" in host.lsm else ""
+
+
+def _without_categories(label: str) -> str:
+    """user:role:type:s0 of user:role:type:s0:c1,c2, or of a range that begins so."""
+    names, level = label.split(":")[:3], label.split(":")[3:4]
+    return ":".join((*names, *(one.partition("-")[0] for one in level)))
 
 
 def _labelled(options: MountOptions, label: str) -> MountOptions:

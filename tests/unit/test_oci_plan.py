@@ -242,6 +242,13 @@ def test_mount_label_where_there_are_labels() -> None:
         assert [step.label for step in made.setup if isinstance(step, op.MaskPath)] == ["l" if expected else ""]
 
 
+@pytest.mark.parametrize("level", [":s0:c1,c2", ":s0-s0:c0.c1023", ":s0", ""])
+def test_message_queues_are_for_all_of_an_ipc_namespace(level: str) -> None:
+    made = plan({"linux.mountLabel": f"s:o:t{level}"}, host=Host(lsm=frozenset({"selinux"})))
+    labels = [step.label for step in made.setup if isinstance(step, op.MountFilesystem) and step.fstype == "mqueue"]
+    assert labels == ["s:o:t:s0" if level else "s:o:t"]
+
+
 def test_the_tmpfs_of_v1_hierarchies_is_labelled_too() -> None:
     host = Host(cgroups=V1.cgroups, lsm=frozenset({"selinux"}))
     made = plan({"linux.mountLabel": "s:o:t:s0:c1,c2"}, host=host)
