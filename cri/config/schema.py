@@ -164,6 +164,11 @@ class RuntimeSettings:
         "0 sets no limit.",
         check=checks.log_limit,
     )
+    make_missing_sources: bool = key(
+        True,
+        "Make a directory where the source of a mount (a hostPath volume without a type) does not exist, as containerd "
+        "and CRI-O do. false refuses the container.",
+    )
     merge_memory: bool = key(
         True,
         "Turn on the kernel's same-page merging (KSM) where it is off, so that shims share equal pages. Only shims "

@@ -7,13 +7,12 @@ container's init does the mounts and waits. A failure anywhere undoes all of it,
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cri import declared_volumes, security, user_namespaces
+from cri import declared_volumes, mount_sources, security, user_namespaces
 from cri.api import runtime_pb2 as api
 from cri.cdi import catalog
 from cri.checkpoint.restoring import Restored
@@ -22,6 +21,7 @@ from cri.host import process_state, requested_devices
 from cri.image_volumes import open_image_volumes, volume_images
 from cri.joined import Progress
 from cri.live import LiveContainer
+from cri.mount_sources import MissingSource
 from cri.pod_files import host_hostname, pod_files
 from cri.propagation import check_propagation
 from cri.selinux.labels import Labels
@@ -77,6 +77,26 @@ async def _run(
     progress: Progress,
     restored: Restored | None = None,
 ) -> ContainerRecord:
+    """All of it once more for each mount whose source had to be made."""
+    made: set[str] = set()
+    while True:
+        try:
+            return await _attempt(daemon, sandbox_id, config, progress, restored)
+        except MissingSource as missing:
+            if not daemon.settings.runtime.make_missing_sources or missing.path in made:
+                raise
+            made.add(missing.path)
+            progress.enter(f"making the directory {missing.path}")
+            await mount_sources.make(missing)
+
+
+async def _attempt(
+    daemon: Daemon,
+    sandbox_id: str,
+    config: api.ContainerConfig,
+    progress: Progress,
+    restored: Restored | None,
+) -> ContainerRecord:
     sandbox = daemon.sandboxes.need(sandbox_id)
     if existing := _existing(daemon, sandbox, config):
         return existing
@@ -109,7 +129,7 @@ async def _run(
         if isinstance(error, PeerFault):
             _check_ready(daemon, sandbox_id)  # a stop of the pod ends what is being made in it
         if isinstance(error, ContainerError):
-            raise _explain(error, config) from error
+            raise mount_sources.explain(error, config) from error
         if isinstance(error, OSError) and record.log_path and error.filename == record.log_path:
             raise InvalidArgument("config.log_path", f"{record.log_path}: {error.strerror}") from error
         raise
@@ -354,15 +374,3 @@ def _write_bundle(daemon: Daemon, record: ContainerRecord, specification: Spec) 
     bundle = daemon.paths.bundle(record.id)
     bundle.mkdir(mode=0o700)
     (bundle / "config.json").write_text(json.dumps(to_json(specification)))
-
-
-def _explain(error: ContainerError, config: api.ContainerConfig) -> Exception:
-    """A mount whose source is missing is the caller's: say which it was. The path itself is not touched."""
-    if error.errno == errno.ENOENT:
-        named = [index for index, m in enumerate(config.mounts) if m.host_path and m.host_path in str(error)]
-        if named:
-            index = max(named, key=lambda i: len(config.mounts[i].host_path))
-            return InvalidArgument(
-                f"config.mounts[{index}].host_path", f"{config.mounts[index].host_path} does not exist"
-            )
-    return error

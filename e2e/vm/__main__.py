@@ -12,6 +12,7 @@ from e2e.vm.image import build
 from e2e.vm.payload import archive, source_disk
 
 _NAME = click.option("--name", default="hand", show_default=True, help="Which guest.")
+_SELINUX = click.option("--selinux", is_flag=True, help="SELinux instead of AppArmor.")
 
 
 @click.group()
@@ -20,21 +21,23 @@ def main() -> None:
 
 
 @main.command("build")
+@_SELINUX
 @click.option("--mirror", help="A Debian mirror; by default the one that apt uses here.")
-def build_image(mirror: str | None) -> None:
+def build_image(mirror: str | None, selinux: bool) -> None:
     """Build the image and the disk with this checkout."""
-    click.echo(build(mirror=mirror))
+    click.echo(build(mirror=mirror, selinux=selinux))
     click.echo(source_disk())
 
 
 @main.command()
 @_NAME
+@_SELINUX
 @click.option("--memory", default=3072, show_default=True, help="MiB")
 @click.option("--add", multiple=True, metavar="NAME=PATH", help="A further file or tree, by its path in the checkout.")
-def up(name: str, memory: int, add: tuple[str, ...]) -> None:
+def up(name: str, memory: int, selinux: bool, add: tuple[str, ...]) -> None:
     """Start a guest that stays, on the disks it had if there are any."""
     more = {entry.partition("=")[0]: Path(entry.partition("=")[2]) for entry in add}
-    Guest(name).start(build(), source_disk(more), memory_mib=memory)
+    Guest(name).start(build(selinux=selinux), source_disk(more), memory_mib=memory)
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})

@@ -134,7 +134,8 @@ class Guest:
             "-machine", "pc,usb=off,vmport=off", "-cpu", "max,avx2=off",
             "-accel", os.environ.get("VM_ACCEL", _EMULATION),
             "-smp", "2", "-m", str(memory_mib), "-serial", f"file:{self.directory}/console.log",
-            "-kernel", str(image / "vmlinux"), "-append", recipe.COMMAND_LINE, "-device", "virtio-rng-pci",
+            "-kernel", str(image / "vmlinux"), "-append", (image / "command-line").read_text(),
+            "-device", "virtio-rng-pci",
             # A flush of the guest reaches the file, and need not reach the host's disk.
             *_disk("root", f"{self.directory}/root.qcow2", "nvme"),
             *_disk("source", f"{self.directory}/source.qcow2", "virtio-blk-pci"),

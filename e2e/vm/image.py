@@ -3,7 +3,9 @@
 .cache/vm/
 ├── root-<what>.tar       the packages, installed
 ├── wheels-<what>/        this project's dependencies for the guest's Python
-└── image-<what>/         disk.raw (ext4), vmlinux
+└── image-<what>/         disk.raw (ext4), vmlinux, command-line
+
+There are two: with AppArmor, and with SELinux in permissive mode, its files labelled.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,17 +32,30 @@ _PLATFORMS: Final = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux
 _FOR_TESTS: Final = ("pyroute2", "pytest", "pytest-asyncio", "pytest-timeout", "hypothesis")
 
 
-def build(*, mirror: str | None = None) -> Path:
+def build(*, mirror: str | None = None, selinux: bool = False) -> Path:
     """The image's directory; a few minutes the first time, a second afterwards."""
     STORE.mkdir(parents=True, exist_ok=True)
     _install_host_packages()
-    root, wheels = _packages(mirror), _wheels()
-    parts = [root.name, wheels.name, repr(recipe.FILES), repr(recipe.MASKED), Path(__file__).read_text()]
+    packages = (*recipe.PACKAGES, *recipe.SELINUX_PACKAGES) if selinux else recipe.PACKAGES
+    files = {**recipe.FILES, **(recipe.SELINUX_FILES if selinux else {})}
+    command_line = recipe.SELINUX_COMMAND_LINE if selinux else recipe.COMMAND_LINE
+    root, wheels = _packages(packages, mirror), _wheels()
+    parts = [
+        root.name,
+        wheels.name,
+        repr(files),
+        repr(recipe.MASKED),
+        command_line,
+        recipe.SELINUX_MODULE,
+        Path(__file__).read_text(),
+    ]
     image = STORE / f"image-{_digest(*parts, (_HERE / 'agent.py').read_text())}"
     if not image.exists():
         with tempfile.TemporaryDirectory(dir=STORE, prefix="build-") as temporary:
             made = Path(temporary) / "image"
-            _assemble(Path(temporary) / "root", made, root, wheels)
+            made.mkdir()
+            (made / "command-line").write_text(command_line)
+            _assemble(Path(temporary) / "root", made, root, wheels, files, labelled=selinux)
             made.rename(image)
     return image
 
@@ -70,13 +85,13 @@ def _mirror() -> str:
     raise SystemExit("apt names no Debian mirror here: give one with --mirror")
 
 
-def _packages(mirror: str | None) -> Path:
-    tar = STORE / f"root-{_digest(*recipe.PACKAGES, recipe.SUITE)}.tar"
+def _packages(packages: Sequence[str], mirror: str | None) -> Path:
+    tar = STORE / f"root-{_digest(*packages, recipe.SUITE)}.tar"
     if not tar.exists():
         partial = tar.with_suffix(".partial.tar")
         trimmed = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "doc")]
         source = f"deb {mirror or _mirror()} {recipe.SUITE} main"
-        include = "--include=" + ",".join(recipe.PACKAGES)
+        include = "--include=" + ",".join(packages)
         _run(["mmdebstrap", "--variant=minbase", include, *trimmed, recipe.SUITE, partial, source],
              env={**os.environ, "INITRD": "No"})  # fmt: skip
         partial.rename(tar)
@@ -113,11 +128,10 @@ def _wheels() -> Path:
     return directory
 
 
-def _assemble(root: Path, out: Path, tar: Path, wheels: Path) -> None:
+def _assemble(root: Path, out: Path, tar: Path, wheels: Path, files: Mapping[str, str], *, labelled: bool) -> None:
     root.mkdir()
-    out.mkdir()
     _run(["tar", "-xf", tar, "-C", root, "--numeric-owner", "--xattrs", "--xattrs-include=*"])
-    for name, text in {**recipe.FILES, "etc/machine-id": "0123456789abcdef0123456789abcdef\n"}.items():
+    for name, text in {**files, "etc/machine-id": "0123456789abcdef0123456789abcdef\n"}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -130,6 +144,13 @@ def _assemble(root: Path, out: Path, tar: Path, wheels: Path) -> None:
     names = [f"/tmp/wheels/{wheel.name}" for wheel in sorted(wheels.iterdir())]
     _run([*inside, "/opt/venv/bin/pip", "install", "-q", "--no-index", *names])
     shutil.rmtree(root / "tmp/wheels")
+    if labelled:
+        # Here, where it takes seconds; neither needs SELinux in this kernel.
+        (root / "tmp/bed.cil").write_text(recipe.SELINUX_MODULE)
+        _run([*inside, "semodule", "-n", "-i", "/tmp/bed.cil"])
+        (root / "tmp/bed.cil").unlink()
+        contexts = "/etc/selinux/default/contexts/files/file_contexts"
+        _run([*inside, "setfiles", "-F", "-e", "/proc", "-e", "/sys", "-e", "/dev", contexts, "/"])
     _kernel(max(root.glob("boot/vmlinuz-*")), out / "vmlinux")
     _run(["truncate", "-s", _SIZE, out / "disk.raw"])
     _run(["/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-d", root, out / "disk.raw"])

@@ -20,15 +20,23 @@ PACKAGES: Final = (
     "ca-certificates", "busybox-static", "strace", "iputils-ping", "iptables", "dpkg-dev",
 )  # fmt: skip
 
+#: What a guest with SELinux has besides.
+SELINUX_PACKAGES: Final = (
+    "selinux-policy-default", "selinux-utils", "policycoreutils", "checkpolicy", "semodule-utils", "attr",
+)  # fmt: skip
+
 #: Programs of the host that build and run it, and the packages that have them.
 HOST_PACKAGES: Final = ("qemu-system-x86", "qemu-utils", "mmdebstrap", "zstd", "e2fsprogs", "seabios")
 
-#: No initrd: what the root needs is built in. The rest trades security that nobody here needs for speed.
-COMMAND_LINE: Final = (
-    "console=ttyS0 root=/dev/nvme0n1 rw quiet loglevel=4 panic=1 net.ifnames=0 mitigations=off nokaslr audit=0 "
+_COMMAND_LINE: Final = (
+    "console=ttyS0 root=/dev/nvme0n1 rw quiet loglevel=4 panic=1 net.ifnames=0 mitigations=off nokaslr "
     "tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on rcupdate.rcu_expedited=1 "
-    "systemd.show_status=0 lsm=landlock,lockdown,yama,apparmor"
+    "systemd.show_status=0 "
 )
+#: No initrd: what the root needs is built in. The rest trades security that nobody here needs for speed.
+COMMAND_LINE: Final = _COMMAND_LINE + "audit=0 lsm=landlock,lockdown,yama,apparmor"
+#: What the policy denies, or would deny, is in the kernel's log by way of audit.
+SELINUX_COMMAND_LINE: Final = _COMMAND_LINE + "audit=1 lsm=landlock,lockdown,yama,selinux"
 
 _AGENT: Final = """\
 [Unit]
@@ -72,6 +80,20 @@ FILES: Final[Mapping[str, str]] = {
     "etc/systemd/system/systemd-udev-trigger.service.d/bed.conf": "[Service]\nExecStart=\nExecStart=-udevadm trigger "
     "--action=add --subsystem-match=block --subsystem-match=net --subsystem-match=misc --subsystem-match=virtio\n",
 }
+#: As `semanage fcontext` writes it: our program and our files are what this policy has for the runtimes that it names.
+SELINUX_FILES: Final[Mapping[str, str]] = {
+    "etc/selinux/default/contexts/files/file_contexts.local": "".join(
+        f"{path}\tsystem_u:object_r:{kind}:s0\n"
+        for path, kind in (
+            ("/usr/local/bin/coracle", "container_engine_exec_t"),
+            ("/var/lib/coracle(/.*)?", "container_var_lib_t"),
+            ("/run/coracle(/.*)?", "container_runtime_t"),
+        )
+    ),
+}
+#: Debian's policy for runtimes does not know all that ours does (its netfilter, files without labels): for the daemon's
+#: domain it is not enforced, as container-selinux does not confine runtimes either. For containers it is.
+SELINUX_MODULE: Final = "(typepermissive container_engine_t)\n"
 ENABLED: Final = ("bed-agent.service", "bed-network.service")
 
 MASKED: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,9 @@ from cri.runtime_service.create_container import create_container
 from cri.runtime_service.remove_pod_sandbox import remove_pod_sandbox
 from cri.runtime_service.stop_pod_sandbox import stop_pod_sandbox
 from cri.state.machine import ContainerState, SandboxState
+from cri.state.records import SandboxRecord
 from oci.errors import ContainerError
+from oci.protocol.messages import ContainerCreate, ContainerHandles
 from tests.unit.cri_daemon import CALL, FakeShim, add_pod, container_config, exit_event, make_daemon
 
 
@@ -117,21 +120,67 @@ async def test_a_failure_says_why_and_is_never_seen_even_if_it_cannot_be_undone_
     assert list(daemon.containers) == []
 
 
-async def test_a_missing_source_is_the_callers_and_its_path_is_not_touched(
+def with_mounts(pod: SandboxRecord, *sources: str) -> api.CreateContainerRequest:
+    config = container_config()
+    for number, source in enumerate(sources):
+        config.mounts.add(host_path=source, container_path=f"/{number}")
+    return api.CreateContainerRequest(pod_sandbox_id=pod.id, config=config)
+
+
+def missing(path: object) -> ContainerError:
+    return ContainerError(f"bind {path} at /b", 2, f"no such file or directory: {path}")
+
+
+async def test_a_missing_source_may_be_the_callers_fault_and_its_path_is_not_touched(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pod, _ = add_pod(daemon)
+    runtime = replace(daemon.settings.runtime, make_missing_sources=False)
+    daemon.settings = replace(daemon.settings, runtime=runtime)
 
     async def refuse(self: FakeShim, request: object) -> None:
-        raise ContainerError("bind /data/two at /b", 2, "no such file or directory: /data/two")
+        raise missing("/data/two")
 
     monkeypatch.setattr(FakeShim, "create", refuse)
-    config = container_config()
-    config.mounts.add(host_path="/data", container_path="/a")
-    config.mounts.add(host_path="/data/two", container_path="/b")
-    request = api.CreateContainerRequest(pod_sandbox_id=pod.id, config=config)
     with pytest.raises(InvalidArgument, match=r"config\.mounts\[1\]\.host_path: /data/two does not exist"):
-        await create_container(daemon, request, CALL)
+        await create_container(daemon, with_mounts(pod, "/data", "/data/two"), CALL)
+
+
+async def test_missing_sources_are_made(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod, _ = add_pod(daemon)
+    sources = (tmp_path / "a" / "one", tmp_path / "two")
+    succeed = FakeShim.create
+
+    async def look(self: FakeShim, request: ContainerCreate) -> ContainerHandles:
+        for source in sources:
+            if not source.exists():
+                raise missing(source)
+        return await succeed(self, request)
+
+    monkeypatch.setattr(FakeShim, "create", look)
+    await create_container(daemon, with_mounts(pod, *map(str, sources)), CALL)
+    assert [source.is_dir() for source in sources] == [True, True]
+    (record,) = daemon.containers
+    assert record.state is ContainerState.CREATED
+
+
+@pytest.mark.parametrize("there", ["a file", "a directory"])
+async def test_a_source_that_cannot_be_made_or_is_there_is_told(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    pod, _ = add_pod(daemon)
+    place = tmp_path / "place"
+    if there == "a file":
+        place.write_text("")
+        place = place / "below"
+
+    async def refuse(self: FakeShim, request: object) -> None:
+        raise missing(place)
+
+    monkeypatch.setattr(FakeShim, "create", refuse)
+    with pytest.raises(InvalidArgument, match="does not exist"):
+        await create_container(daemon, with_mounts(pod, str(place)), CALL)
+    assert list(daemon.containers) == []
 
 
 async def test_an_init_that_dies_before_it_is_known_fails_the_creation(daemon: Daemon) -> None:
