@@ -145,6 +145,7 @@ async def _make(daemon: Daemon, record: SandboxRecord, progress: Progress) -> Sa
             ipc=options.ipc != api.NODE,
             uts=not record.host_network,
             shared_pid=options.pid == api.POD,
+            mount_label=record.mount_label,
             netns_path=record.netns or None,
             hostname=None if record.host_network else hostname,
             sysctls=dict(config.linux.sysctls),

@@ -55,8 +55,8 @@ class Hello:
 class SandboxSetup:
     """Which namespaces the pod gets; False means the host's. `netns_path` is where the network namespace is bound.
 
-    `shared_pid` forks the pod's reaping init, pid 1 of a pid namespace that containers may join. The mappings ask for a
-    user namespace that owns all the others.
+    `shared_pid` forks the pod's reaping init, pid 1 of a pid namespace that containers may join; `mount_label` is the
+    SELinux label of its files. The mappings ask for a user namespace that owns all the others.
     """
 
     KIND: ClassVar[str] = "setup"
@@ -65,6 +65,7 @@ class SandboxSetup:
     ipc: bool = True
     uts: bool = True
     shared_pid: bool = False
+    mount_label: str = ""
     hostname: str | None = None
     domainname: str | None = None
     netns_path: str | None = None

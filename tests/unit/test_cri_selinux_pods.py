@@ -134,6 +134,18 @@ async def test_a_pods_files_and_shm_have_its_label(daemon: Daemon, mounted: list
     assert mounted[0].endswith(f',context="{pod.mount_label}"')
 
 
+async def test_so_has_the_root_of_its_init(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SandboxSetup] = []
+
+    async def answers(self: FakeShim, setup: SandboxSetup) -> SandboxNamespaces:
+        asked.append(setup)
+        return SandboxNamespaces()
+
+    monkeypatch.setattr(FakeShim, "setup", answers, raising=False)
+    pod = await run(daemon, namespaces=api.NamespaceOption(network=api.NODE, ipc=api.POD, pid=api.POD))
+    assert [(setup.shared_pid, setup.mount_label) for setup in asked] == [(True, pod.mount_label)]
+
+
 async def test_each_pod_has_a_level_of_its_own_until_it_is_removed(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,7 +100,7 @@ def _unshare(setup: SandboxSetup, wanted: list[tuple[str, int]]) -> int | None:
     if setup.uts:
         _name(setup)
     _write_sysctls(setup.sysctls)
-    return pod_init.fork() if setup.shared_pid else None
+    return pod_init.fork(setup.mount_label) if setup.shared_pid else None
 
 
 def _open_all(wanted: list[tuple[str, int]], pid: int, init_pid: int | None) -> dict[str, int]:

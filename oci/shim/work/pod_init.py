@@ -18,9 +18,9 @@ _ATTRIBUTES = (
 )
 
 
-def fork() -> int:
-    """The pid of a new init, in a new pid namespace: a child of the caller. Raises OSError when it could not arrange
-    itself."""
+def fork(label: str = "") -> int:
+    """The pid of a new init, in a new pid namespace: a child of the caller. `label` is the SELinux label of its root.
+    Raises OSError when it could not arrange itself."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         pid, pidfd = syscalls.clone3(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
@@ -29,7 +29,7 @@ def fork() -> int:
         os.close(writer)
         raise
     if pid == 0:
-        _main(writer)
+        _main(writer, label)
     os.close(writer)
     os.close(pidfd)
     try:
@@ -43,7 +43,7 @@ def fork() -> int:
     return pid
 
 
-def _main(writer: int) -> None:
+def _main(writer: int, label: str) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -52,7 +52,7 @@ def _main(writer: int) -> None:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         os.dup2(writer, 3)
         syscalls.close_range(4)
-        _enter_empty_root()
+        _enter_empty_root(label)
         os.write(3, b"ok")
         for fd in range(4):
             os.close(fd)
@@ -66,11 +66,12 @@ def _main(writer: int) -> None:
         signal.sigwait({signal.SIGCHLD})
 
 
-def _enter_empty_root() -> None:
+def _enter_empty_root(label: str) -> None:
     """By descriptors: in a user namespace we may not even search the directories of the host's root."""
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     host = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    empty = mounts.make_filesystem("tmpfs", "none", ("nr_inodes=1", "mode=0555"), attributes=_ATTRIBUTES)
+    options = ("nr_inodes=1", "mode=0555", *([f"context={label}"] if label else ()))
+    empty = mounts.make_filesystem("tmpfs", "none", options, attributes=_ATTRIBUTES)
     syscalls.move_mount(empty, host)
     os.fchdir(empty)
     syscalls.pivot_root(".", ".")
