@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -120,14 +121,16 @@ def test_mounts_need_a_container_path(pods: Pods) -> None:
     refused(lambda: pods.create(pod, "true", mounts=[wrong]), INVALID, "container_path")
 
 
-def test_a_mount_source_that_is_not_there(pods: Pods) -> None:
+def test_a_mount_source_that_is_not_there_and_cannot_be_made(pods: Pods, tmp_path: Path) -> None:
     """Volume paths are looked at by the container's init, so the error may come with the start."""
+    link = tmp_path / "link"
+    link.symlink_to("/no/such/source")
     pod = pods.run()
     with pytest.raises(grpc.RpcError) as caught:
-        create_and_start(pods, pod, mounts=[pb.Mount(container_path="/x", host_path="/no/such/source")])
+        create_and_start(pods, pod, mounts=[pb.Mount(container_path="/x", host_path=str(link))])
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is INVALID
-    assert "/no/such/source" in (caught.value.details() or "")
+    assert f"{link} does not exist" in (caught.value.details() or "")
 
 
 def test_sysctls_that_are_not_the_pods_to_set(pods: Pods) -> None:

@@ -5,6 +5,7 @@ It runs from a root file system in a directory, so that it needs no image, no po
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from e2e import debian
 from e2e.disk import unmount_below
+from e2e.pods import until
 from tests.system.containers import make_rootfs
 
 Podman = Callable[..., subprocess.CompletedProcess[str]]
@@ -54,8 +56,18 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     if not had_lock:
         lock.unlink(missing_ok=True)
     for path in Path("/sys/fs/cgroup").glob("*/libpod_parent"):
-        for directory, _, _ in os.walk(path, topdown=False):
+        until(lambda path=path: _removed(path))  # conmon outlives what it looked after
+
+
+def _removed(cgroup: Path) -> bool:
+    for directory, _, _ in os.walk(cgroup, topdown=False):
+        try:
             os.rmdir(directory)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+    return True
 
 
 @pytest.fixture(scope="module")
