@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     if not had_lock:
         lock.unlink(missing_ok=True)
     for path in Path("/sys/fs/cgroup").glob("*/libpod_parent"):
-        until(lambda path=path: _removed(path))  # conmon outlives what it looked after
+        until(partial(_removed, path))  # conmon outlives what it looked after
 
 
 def _removed(cgroup: Path) -> bool:
