@@ -70,9 +70,8 @@ class Connection:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
-        self._waiting: dict[
-            int, asyncio.Future[Message]
-        ] = {}  # until answered, whether its caller is still there or not
+        #: Until they are answered, whether their callers are still there or not.
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._given_up: set[int] = set()
         self._unsent: deque[transport.Outgoing] = deque()
         self._open = True
