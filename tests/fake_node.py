@@ -194,6 +194,8 @@ class FakeCommands:
                 units[unit] = [verb == "enable", active]
             case "start" | "restart" | "stop":
                 units[unit] = [enabled, verb != "stop"]
+                if unit == names.UNIT and verb != "stop":
+                    units[names.SLICE] = [False, True]  # systemd's own doing, when the first pod comes
                 if unit == "kubelet.service" and verb == "start":
                     self._kubelet_starts()
         self._node.put("units", {name: value for name, value in units.items() if any(value)})

@@ -28,6 +28,7 @@ ROLLBACK_SCRIPT: Final = f"{RECORD}/rollback.sh"
 # -- units ----------------------------------------------------------------------------------------------------------
 
 UNIT: Final = "coracle.service"
+SLICE: Final = "coracle.slice"
 UNIT_DROP_IN: Final = f"{UNIT_DIRECTORY}/{UNIT}.d/50-installer.conf"
 SWITCH_UNIT: Final = "coracle-switch.service"
 ROLLBACK_UNIT: Final = "coracle-rollback.service"

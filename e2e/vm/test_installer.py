@@ -24,7 +24,7 @@ ip -o link | cut -d: -f2
 nft list tables
 systemctl list-unit-files --no-pager --no-legend
 systemctl list-units --all --no-pager --no-legend --plain 'coracle*'
-ps -eo comm,args | grep -i [c]oracle
+ps -eo comm,args | grep -i [c]oracle | grep -v /srv/coracle/
 true
 """
 

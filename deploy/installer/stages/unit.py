@@ -64,6 +64,8 @@ class Unit(EffectStage):
                 reports.append(f"pods of the daemon could not be removed: {cleared.output.strip()}")
             context.systemd.stop(names.UNIT)
         if ours:
+            if context.systemd.state(names.SLICE).active:  # systemd made it for pods without a parent, and keeps it
+                context.systemd.stop(names.SLICE)
             reports += _remove_network(context)
         if not context.purge:
             for record in records:
