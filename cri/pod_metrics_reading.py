@@ -30,7 +30,7 @@ def sandbox_metrics(daemon: Daemon, record: SandboxRecord) -> api.PodSandboxMetr
     metadata = record.config.metadata
     message = api.PodSandboxMetrics(pod_sandbox_id=record.id)
     common = (record.cgroup, record.id, "", metadata.namespace, metadata.name, "POD")
-    for counters in interfaces_of(record):
+    for counters in interfaces_of([record]).get(record.id, []):
         for family, number in NETWORK_FAMILIES:
             message.metrics.extend(family.metrics(common, [((counters.name,), number(counters))], daemon.now()))
     families = container_families(daemon)

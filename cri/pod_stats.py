@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import errno
+import os
+import threading
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,7 @@ from cri.api import runtime_pb2 as api
 from cri.state.machine import ContainerState, SandboxState
 from cri.state.records import ContainerRecord, SandboxRecord
 from cri.stats_messages import MemoryFigures, fill_pressure
+from oci import syscalls
 from oci.cgroups.usage import Usage
 from oci.values import frozen
 
@@ -64,15 +68,47 @@ def parse_net_dev(text: str) -> list[InterfaceCounters]:
     return interfaces
 
 
-def interfaces_of(record: SandboxRecord) -> list[InterfaceCounters]:
-    """Of a pod with a network of its own, read through its shim, which lives in that network. Gone: none."""
-    if record.host_network or record.state is not SandboxState.READY:
-        return []
+def interfaces_of(records: Iterable[SandboxRecord]) -> dict[str, list[InterfaceCounters]]:
+    """By sandbox, of the ready pods that have a network of their own; one that ends meanwhile is left out.
+
+    Blocks: for a thread. It starts another, which goes from namespace to namespace and never has to come back.
+    """
+    wanted = [record for record in records if not record.host_network and record.state is SandboxState.READY]
+    found: dict[str, list[InterfaceCounters]] = {}
+    failures: list[OSError] = []
+
+    def visit() -> None:
+        try:
+            for record in wanted:
+                if (text := _net_dev(record.netns)) is not None:
+                    found[record.id] = parse_net_dev(text)
+        except OSError as error:
+            failures.append(error)
+
+    if wanted:
+        visitor = threading.Thread(target=visit, name="pod-networks", daemon=True)
+        visitor.start()
+        visitor.join()
+    for failure in failures:
+        raise failure
+    return found
+
+
+def _net_dev(netns: str) -> str | None:
+    """Leaves the calling thread in that namespace. None for one that is gone."""
     try:
-        with open(f"/proc/{record.shim_pid}/net/dev", encoding="ascii") as file:
-            return parse_net_dev(file.read())
+        fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return []
+        return None
+    with syscalls.closing(fd):
+        try:
+            syscalls.setns(fd, syscalls.CLONE_NEWNET)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # the name is there still, the namespace has been unbound from it
+                return None
+            raise
+    with open("/proc/thread-self/net/dev", encoding="ascii") as file:
+        return file.read()
 
 
 async def sandbox_stats(daemon: Daemon, records: Sequence[SandboxRecord]) -> list[api.PodSandboxStats]:
@@ -94,9 +130,10 @@ def _read(
 ) -> tuple[list[PodReading], dict[str, Usage | None]]:
     readers = daemon.statistics.readers
     own = readers.read([(record.id, record.cgroup) for record in pods], pids=True)
+    interfaces = interfaces_of(pods)
     inner = readers.read([(record.id, record.cgroup) for record in containers])
     return (
-        [(sample, interfaces_of(record)) for record, sample in zip(pods, own, strict=True)],
+        [(sample, interfaces.get(record.id, [])) for record, sample in zip(pods, own, strict=True)],
         {record.id: sample for record, sample in zip(containers, inner, strict=True)},
     )
 

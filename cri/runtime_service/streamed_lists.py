@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cri.rpc import Call
 
 ITEMS_PER_MESSAGE = 200
+_PODS_OF_METRICS = 20  # tens of kilobytes each
 
 T = TypeVar("T")
 
@@ -65,10 +66,10 @@ async def stream_pod_sandbox_metrics(
     daemon: Daemon, request: api.StreamPodSandboxMetricsRequest, call: Call
 ) -> AsyncIterator[api.StreamPodSandboxMetricsResponse]:
     whole = await list_pod_sandbox_metrics(daemon, api.ListPodSandboxMetricsRequest(), call)
-    for part in _parts(whole.pod_metrics):
+    for part in _parts(whole.pod_metrics, _PODS_OF_METRICS):
         yield api.StreamPodSandboxMetricsResponse(pod_sandbox_metrics=part)
 
 
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), ITEMS_PER_MESSAGE):
-        yield items[start : start + ITEMS_PER_MESSAGE]
+def _parts(items: Sequence[T], most: int = ITEMS_PER_MESSAGE) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), most):
+        yield items[start : start + most]

@@ -109,6 +109,7 @@ def test_a_pods_figures(pods: Pods, client: Client) -> None:
     assert stats.linux.cpu.timestamp > 0
     assert stats.linux.memory.working_set_bytes.value > 0
     assert stats.linux.network.default_interface.name == "eth0"
+    assert list(stats.linux.network.interfaces) == []  # of the pod's network, not of the node's
     assert stats.linux.process.process_count.value >= 1
     assert [one.attributes.id for one in stats.linux.containers] == [container.id]
 

@@ -51,3 +51,21 @@ def test_metrics_count_calls_and_failures(make_daemon: Callable[..., Daemon]) ->
         text = answer.read().decode()
     assert "container_runtime_coracle_operations_total" in text
     assert "Version" in text
+
+
+def test_a_pods_network_figures_are_those_of_its_own_namespace(pods: Pods) -> None:
+    pod = pods.run()
+    container = pods.start(pod)
+
+    def inside() -> int:
+        return int(pods.client.exec(container.id, "cat", "/sys/class/net/eth0/statistics/tx_bytes").stdout)
+
+    pods.client.exec(container.id, "ping", "-c", "1", "-W", "1", "198.51.100.1")
+    before = inside()
+    network = pods.client.runtime.PodSandboxStats(pb.PodSandboxStatsRequest(pod_sandbox_id=pod.id)).stats.linux.network
+    assert before <= network.default_interface.tx_bytes.value <= inside()
+    assert list(network.interfaces) == []
+    (metrics,) = pods.client.runtime.ListPodSandboxMetrics(pb.ListPodSandboxMetricsRequest()).pod_metrics
+    assert {metric.label_values[-1] for metric in metrics.metrics} == {"eth0"}
+    pods.client.stop_pod(pod.id)
+    assert list(pods.client.runtime.ListPodSandboxStats(pb.ListPodSandboxStatsRequest()).stats) == []
