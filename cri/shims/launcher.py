@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 # Between a launcher's death and the next start, when it keeps dying.
 _PAUSE_SECONDS = 1.0
+# A start takes a third of a second. One that hangs is killed, and the next gets twice the time: it may be the machine.
+_PATIENCE_SECONDS = 15.0
+_MOST_PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Launcher:
         self._process: LauncherProcess | None = None
         self._starting = asyncio.Lock()
         self._begun: float | None = None
+        self._patience = _PATIENCE_SECONDS
         self._restart: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -116,9 +120,13 @@ class Launcher:
             self._begun = time.monotonic()
             try:
                 process = LauncherProcess(cgroup=self._cgroup, on_exit=self._exited)
-                problems = await _ready(process)
+                problems = await _ready(process, self._patience)
+            except TimeoutError:
+                self._patience, waited = min(2 * self._patience, _MOST_PATIENCE_SECONDS), self._patience
+                raise ShimGone("launcher", f"was not ready within {waited:.0f} s, and was killed") from None
             finally:
                 self._begun = None
+            self._patience = _PATIENCE_SECONDS
             for problem in problems:
                 _log.warning("launcher: %s", problem)
             self._process = process
@@ -142,9 +150,11 @@ class Launcher:
             self._restart = None
 
 
-async def _ready(process: LauncherProcess) -> list[str]:
+async def _ready(process: LauncherProcess, patience: float) -> list[str]:
+    """Raises TimeoutError."""
     try:
-        return await process.ready()
+        async with asyncio.timeout(patience):
+            return await process.ready()
     except BaseException:
         process.close()
         process.kill()

@@ -111,6 +111,41 @@ async def test_one_that_starts_says_since_when(monkeypatch: pytest.MonkeyPatch) 
     assert (one.starting_seconds, made[1].ended) == (0, False)
 
 
+async def test_one_that_hangs_at_its_start_is_killed_and_the_next_gets_more_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[object] = []
+
+    class Hanging:
+        is_alive = True
+
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        async def ready(self) -> list[str]:
+            if len(ended) == 2:
+                return []
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        def close(self) -> None:
+            pass
+
+        def kill(self) -> None:
+            ended.append(self)
+
+    monkeypatch.setattr("cri.shims.launcher.LauncherProcess", Hanging)
+    monkeypatch.setattr("cri.shims.launcher._PATIENCE_SECONDS", 0.01)
+    one = Launcher()
+    for waited in (0.01, 0.02):
+        assert one._patience == waited
+        with pytest.raises(ShimGone, match="was not ready within"):
+            await one.start()
+    assert len(ended) == 2
+    await one.start()
+    assert one._patience == 0.01
+
+
 def test_one_whose_daemon_is_killed_meanwhile_ends_quietly() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.close()
